@@ -1,0 +1,27 @@
+"""`muntin demo`: the main job on bundled data, from pictures without labels to a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from muntin.errors import UserError
+
+from .arguments import Parser
+
+
+def parser() -> Parser:
+    options = Parser("demo", "Pre-train, fine-tune, transfer and report a small Swin V2 on 5,000 bundled digits.")
+    options.add_argument("--out", type=Path, default=Path("runs/demo"), help="run folder (default: runs/demo)")
+    options.add_argument("--overwrite", action="store_true", help="replace the run folder if it exists")
+    return options
+
+
+def run(arguments: list[str]) -> int:
+    given = parser().parse_args(arguments)
+    if given.out.exists() and not given.overwrite:
+        raise UserError(f"{given.out} exists; choose another --out, or replace it with --overwrite")
+
+    from muntin.recipes.demo import run_demo
+
+    run_demo(given.out)
+    return 0

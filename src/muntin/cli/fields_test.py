@@ -1,0 +1,90 @@
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from muntin.cli.fields import override
+from muntin.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optim:
+    lr: float = 1e-3
+    """Peak learning rate."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    path: str = "digits"
+    seed: int = 0
+    image_size: tuple[int, int] = (28, 28)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    epochs: int = 3
+    kind: Literal["cosine", "linear"] = "cosine"
+    ema: bool = False
+    optim: Optim = field(default_factory=Optim)
+    data: Data = field(default_factory=Data)
+
+
+def read(*arguments: str) -> Plan:
+    return override(Plan(), list(arguments), "muntin train plan", "About.")
+
+
+@pytest.mark.parametrize("flag", ["--optim.lr", "--lr"])
+def test_field_by_full_and_by_last_name(flag):
+    assert read(flag, "0.5").optim.lr == 0.5
+    assert read(f"{flag}=0.5").optim.lr == 0.5
+
+
+@pytest.mark.parametrize("flag", ["--image-size", "--image_size", "--data.image_size"])
+def test_dashes_and_underscores_are_the_same(flag):
+    assert read(flag, "32", "64").data.image_size == (32, 64)
+
+
+def test_data_stands_for_its_path():
+    assert read("--data", "photos").data.path == "photos"
+
+
+def test_switches_turn_on_and_off():
+    assert read("--ema").ema is True
+    assert read("--ema", "--no-ema").ema is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epoch", "3"], "--epochs"),
+        (["--optim.lrr", "3"], "--optim.lr"),
+        (["--seed", "3"], "--optim.seed or --data.seed"),
+        (["--epochs", "many"], "many"),
+        (["--epochs"], "Missing value"),
+        (["--kind", "cosin"], "'cosine', 'linear'"),
+        (["--image-size", "32"], "image-size"),
+        (["left-over"], "left-over"),
+    ],
+)
+def test_mistake_is_one_sentence(arguments, message):
+    with pytest.raises(UserError) as caught:
+        read(*arguments)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not set("│╭─") & set(str(caught.value))
+
+
+def test_help_shows_every_field_with_type_doc_and_default(capsys):
+    with pytest.raises(SystemExit) as end:
+        read("--help")
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    for words in (
+        "--optim.lr FLOAT",
+        "Peak learning rate.",
+        "(default: 0.001)",
+        "{cosine,linear}",
+        "--data.image-size INT INT",
+    ):
+        assert words in shown

@@ -1,0 +1,91 @@
+"""`muntin VERB ...`: finds the verb, and turns every way a verb can end into an exit code.
+
+0 done · 2 what was given cannot work · 1 our fault, or a run that had to stop · 130 interrupted.
+Errors end in one sentence on stderr; `--debug` shows the traceback as well.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import sys
+import traceback
+
+from muntin.errors import RunError, UserError, unknown
+
+VERBS = {  # each is a file of this folder with run(arguments) -> exit code
+    "doctor": "look whether this machine has everything, and say what is missing",
+    "models": "list the models: parameters, multiply-adds, input size, published accuracy",
+    "train": "train, fine-tune or pre-train by a recipe; without one, list the recipes",
+    "eval": "measure a trained model on labelled pictures: top-1, top-5, every class",
+    "predict": "name what is on pictures: files, folders, globs",
+    "demo": "the whole Swin V2 story on 5,000 bundled digits, with a report to look at",
+}
+
+EXAMPLES = (  # they run as they stand, in this order, on data that muntin brings along
+    "muntin train digits --epochs 3 --out runs/first",
+    "muntin eval runs/first --data digits",
+    "muntin predict runs/first digits --top 3",
+    'muntin models "swin_v2*"',
+)
+
+
+def help_text() -> str:
+    """What `muntin` without a verb prints."""
+    verbs = [f"  {verb:<8} {line}" for verb, line in VERBS.items()]
+    examples = [f"  {example}" for example in EXAMPLES]
+    return "\n".join(
+        [
+            "muntin: pre-train, train, transfer, evaluate and use Swin Transformers.",
+            "",
+            "usage: muntin VERB ...   (muntin VERB --help; --debug adds tracebacks; --version)",
+            "",
+            *verbs,
+            "",
+            "examples, to copy and paste; all run on bundled data:",
+            *examples,
+        ]
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command, without the leading `muntin`, and return its exit code. None: what the shell gave."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    try:
+        return _run(arguments)
+    except UserError as error:
+        return _end(f"muntin: {error}", 2, debug)
+    except RunError as error:
+        return _end(f"muntin: {error}", 1, debug)
+    except KeyboardInterrupt as stop:  # the engine says what it saved
+        return _end(f"muntin: {stop or 'interrupted'}", 130, debug)
+    except BrokenPipeError:  # `muntin models | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as end:  # argparse and tyro end `--help` this way
+        return end.code if isinstance(end.code, int) else 0
+    except Exception as error:  # not the user's fault, so say where to look instead of nothing
+        return _end(f"muntin: {type(error).__name__}: {error} (a fault of muntin; --debug shows where)", 1, debug)
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    verb, *rest = arguments
+    if verb == "--version":
+        print(f"muntin {importlib.metadata.version('muntin')}")
+        return 0
+    if verb not in VERBS:
+        raise unknown("verb", verb, VERBS, see="muntin --help")
+    return importlib.import_module(f"muntin.cli.{verb}").run(rest)
+
+
+def _end(sentence: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(sentence, file=sys.stderr)
+    return code

@@ -1,0 +1,74 @@
+"""`muntin predict RUN_or_MODEL FILES...`: names for pictures, as a table, JSON lines, CSV, or drawn below them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muntin.errors import UserError
+
+from .arguments import Parser, positive
+
+if TYPE_CHECKING:
+    from muntin.predict import Prediction
+
+ROWS = 50  # of the table on the screen; JSON and CSV have all
+
+
+def parser() -> Parser:
+    options = Parser("predict", "Name what is on pictures. Files that are no pictures are skipped and listed.")
+    options.add_argument("model", help="run folder, or its model/ folder")
+    options.add_argument("files", nargs="+", help="files, folders, globs, or `digits`: the built-in held-out digits")
+    options.add_argument("--top", type=positive, default=5, help="labels a picture (default: 5)")
+    options.add_argument("--json", metavar="FILE", help="write JSON lines; - for standard output instead of the table")
+    options.add_argument("--csv", metavar="FILE", type=Path, help="write a table for spreadsheets")
+    options.add_argument(
+        "--save", metavar="DIR", type=Path, help="write each picture with its label and score below it"
+    )
+    options.add_argument("--overwrite", action="store_true", help="replace what --json, --csv and --save wrote before")
+    options.add_argument("--batch-size", type=positive, default=32, help="pictures a step (default: 32)")
+    return options
+
+
+def run(arguments: list[str]) -> int:
+    given = parser().parse_args(arguments)
+    json_file = Path(given.json) if given.json and given.json != "-" else None
+    for place in (json_file, given.csv, given.save):
+        if place and place.exists() and not given.overwrite:
+            raise UserError(f"{place} exists; choose another name, or replace it with --overwrite")
+
+    from muntin.engine import parallel
+    from muntin.predict import Predictor, write_csv, write_jsonl
+
+    predictor = Predictor.load(given.model, device=parallel.setup())
+    answer = predictor.predict(given.files, top=given.top, batch_size=given.batch_size, save=given.save)
+    for why in answer.skipped.values():
+        print(f"muntin: skipped: {why}", file=sys.stderr)
+    if not answer.found:
+        raise UserError(f"not one of {len(answer.skipped)} files is a picture")
+    if given.csv:
+        with given.csv.open("w", encoding="utf-8", newline="") as file:
+            write_csv(answer.found, file)
+    if json_file:
+        with json_file.open("w", encoding="utf-8") as file:
+            write_jsonl(answer.found, file)
+    if given.json == "-":
+        write_jsonl(answer.found, sys.stdout)
+    else:
+        _print(answer.found)
+    return 0
+
+
+def _print(predictions: list[Prediction]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("picture", "label", box=None, header_style="bold")
+    table.add_column("score %", justify="right")
+    table.add_column("then")
+    for p in predictions[:ROWS]:
+        table.add_row(p.file, p.label, f"{100 * p.score:.1f}", ", ".join(f"{n} {100 * s:.1f}" for n, s in p.top[1:]))
+    Console().print(table)
+    if len(predictions) > ROWS:
+        print(f"... and {len(predictions) - ROWS:,} more; --json FILE or --csv FILE writes all")

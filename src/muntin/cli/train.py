@@ -1,0 +1,91 @@
+"""`muntin train RECIPE [--field value ...]`: training, fine-tuning and pre-training, all by recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muntin.errors import UserError
+
+from .fields import override
+
+if TYPE_CHECKING:
+    from muntin.recipes import Recipe
+
+ABOUT = """\
+RECIPE is a name from `muntin train`, or a recipe.json that an earlier run wrote. Besides the recipe's fields below:
+--out DIR (run folder, default runs/RECIPE), --resume (go on from the last checkpoint in it), --overwrite (replace it),
+--dry-run (print the resolved recipe and stop). A field's last name is enough where no other field ends so: --epochs 3.
+"""
+
+
+@dataclass(kw_only=True)
+class Options:
+    """What belongs to the command and not to the recipe."""
+
+    out: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    dry_run: bool = False
+
+
+def run(arguments: list[str]) -> int:
+    from muntin import recipes
+
+    if not arguments:
+        _list_recipes()
+        return 0
+    if arguments[0] in ("-h", "--help"):
+        print("usage: muntin train RECIPE [--field value ...]   (muntin train RECIPE --help shows every field)\n")
+        print(ABOUT)
+        _list_recipes()
+        return 0
+    recipe, options = resolve(arguments)
+    if options.dry_run:
+        print(recipes.to_json(recipe), end="")
+        return 0
+    out = options.out or Path("runs") / recipe.name
+    recipes.run(recipe, out, resume=options.resume, overwrite=options.overwrite)
+    return 0
+
+
+def resolve(arguments: list[str]) -> tuple[Recipe, Options]:
+    """The recipe with every field that `arguments` change, and the command's own options."""
+    from muntin import recipes
+
+    place, *rest = arguments
+    if place.startswith("-"):
+        raise UserError(f"muntin train needs a recipe before '{place}'; `muntin train` lists them")
+    options, rest = _own_options(rest)
+    if options.resume and options.overwrite:
+        raise UserError("--resume keeps the run folder and --overwrite replaces it: give one of them")
+    is_file = place.endswith(".json") or (Path(place).is_dir() and place not in recipes.RECIPES)
+    recipe = recipes.read_recipe(place) if is_file else recipes.get(place)
+    return override(recipe, rest, f"muntin train {place}", ABOUT), options
+
+
+def _own_options(arguments: list[str]) -> tuple[Options, list[str]]:
+    """Options of the command, and the arguments that are left for the recipe."""
+    options, left = Options(), []
+    tokens = iter(arguments)
+    for token in tokens:
+        name, equals, value = token.partition("=")
+        if name == "--out":
+            value = value if equals else next(tokens, "")
+            if not value or value.startswith("--"):
+                raise UserError("--out needs a folder, such as --out runs/first")
+            options.out = Path(value)
+        elif token in ("--resume", "--overwrite", "--dry-run", "--dry_run"):
+            setattr(options, token[2:].replace("-", "_"), True)
+        else:
+            left.append(token)
+    return options, left
+
+
+def _list_recipes() -> None:
+    from muntin import recipes
+
+    width = max(map(len, recipes.RECIPES))
+    for name, make in recipes.RECIPES.items():
+        print(f"  {name:<{width}}  {(make.__doc__ or '').strip().splitlines()[0]}")

@@ -1,0 +1,54 @@
+"""A source of picture files on disk; what labels them is decided by `folder.py`, `table.py` and `unlabelled.py`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from muntin.data.picture import open_picture
+from muntin.data.source import Sample
+
+SUFFIXES = tuple(
+    [".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
+)
+
+
+class Files:
+    """Picture files, decoded when read. `labels` is None for unlabelled ones. A file's name is its path."""
+
+    def __init__(self, paths: Sequence[str], labels: Sequence[int] | None = None, classes: tuple[str, ...] = ()):
+        self.paths, self.labels, self.classes = paths, labels, classes
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, index: int) -> Sample:
+        return Sample(open_picture(self.paths[index]), self.label(index), self.name(index))
+
+    def label(self, index: int) -> int | None:
+        return None if self.labels is None else self.labels[index]
+
+    def name(self, index: int) -> str:
+        return self.paths[index]
+
+
+def pictures_below(root: Path) -> list[str]:
+    """Paths of all pictures in a folder tree, sorted; by suffix, hidden files and folders left out, links followed."""
+    found, seen = [], set()
+    for folder, inner, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back up the tree
+            inner.clear()
+            continue
+        seen.add(real)
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in files:
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                found.append(os.path.join(folder, name))
+    return sorted(found)
+
+
+def folders_in(root: Path) -> list[str]:
+    """Names of the folders directly in `root`, sorted, hidden ones left out."""
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))

@@ -1,0 +1,12 @@
+"""Names in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def listing(names: Iterable[str], most: int = 8) -> str:
+    """ "a, b, c and 4 more": all names, or the first `most` and the number of the others."""
+    names = list(names)
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

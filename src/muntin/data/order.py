@@ -1,0 +1,39 @@
+"""Which samples make up each batch of an epoch, on each process."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from muntin.data.streams import order_stream
+
+
+class Order:
+    """Cuts `count` samples into batches of `batch_size` for each of `world` processes.
+
+    One process with batches of batch_size * world would take the same samples as batch b as all processes together:
+    each takes every world-th of them.
+    In training (`shuffle` or `drop_last`) all processes have equally many batches: a last one too small to give each
+    process a sample is left out, with `drop_last` every incomplete one. In evaluation each sample comes exactly once.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, *, seed: int, shuffle: bool, drop_last: bool, rank: int, world: int
+    ):
+        self.count, self.together, self.seed, self.shuffle = count, batch_size * world, seed, shuffle
+        self.rank, self.world = rank, world
+        full, rest = divmod(count, self.together)
+        if drop_last:
+            self.batches = full
+        elif shuffle:
+            self.batches = full + (rest >= world)
+        else:
+            self.batches = full + (rest > rank)
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def epoch(self, epoch: int) -> list[np.ndarray]:
+        """The sample numbers of each batch of this process."""
+        samples = order_stream(self.seed, epoch).permutation(self.count) if self.shuffle else np.arange(self.count)
+        starts = range(0, self.batches * self.together, self.together)
+        return [samples[start : start + self.together][self.rank :: self.world] for start in starts]

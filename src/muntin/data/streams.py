@@ -1,0 +1,24 @@
+"""Where the randomness of training data comes from.
+
+Every draw is a function of the run's seed and of what it is for, never of who draws it or when. So a stream of batches
+is the same for any number of worker processes, and a resumed run continues it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def order_stream(seed: int, epoch: int) -> np.random.Generator:
+    """For the order of the samples in an epoch."""
+    return np.random.default_rng((0, seed, epoch))
+
+
+def sample_stream(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """For one sample's augmentation and mask."""
+    return np.random.default_rng((1, seed, epoch, index))
+
+
+def batch_stream(seed: int, epoch: int, number: int, rank: int) -> np.random.Generator:
+    """For the mixing of one batch."""
+    return np.random.default_rng((2, seed, epoch, number, rank))

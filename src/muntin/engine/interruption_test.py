@@ -1,0 +1,38 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from muntin.engine.interruption import Interruption
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_noted_and_the_old_handler_comes_back(number):
+    before = signal.getsignal(number)
+    with Interruption() as interruption:
+        assert not interruption.asked
+        os.kill(os.getpid(), number)
+        assert interruption.asked
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_stops_at_once_but_a_second_sigterm_waits():
+    with Interruption():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_it_may_be_used_outside_of_the_main_thread():
+    asked = []
+
+    def work():
+        with Interruption() as interruption:
+            asked.append(interruption.asked)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert asked == [False]

@@ -1,0 +1,122 @@
+"""AdamW as the papers use it: what decays, and how fast each depth learns.
+
+Weight decay skips 1-D parameters, biases, and what a module names in `no_weight_decay()` (Swin, optimizer.py). Layer-wise
+decay of the learning rate (BEiT; SimMIM sec. 4.1) follows `task.layers()`, never the names of parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from muntin.errors import UserError
+
+FUSED_DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optim:
+    """The optimizer, AdamW."""
+
+    lr: float = 1e-3
+    """Peak learning rate, stated for an update of `lr_batch` images."""
+    lr_batch: int = 0
+    """Images an update that `lr` is stated for; the rate used is lr * batch_size / lr_batch. 0: `lr` is used as it is."""
+    weight_decay: float = 0.05
+    """Weight decay; 1-D parameters, biases and what a module exempts (bias tables, position embeddings) have none."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of the running mean and the running square of the gradients."""
+    eps: float = 1e-8
+    """Added to the root of the running square."""
+    clip_grad: float = 5.0
+    """Largest norm of all gradients together; longer ones are scaled down to it. 0: off."""
+    layer_decay: float = 1.0
+    """Each layer's learning rate as a factor of the next deeper layer's, in (0, 1]. 1: all learn alike."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.layer_decay <= 1:
+            raise UserError(f"layer_decay is {self.layer_decay}; it must be above 0 and at most 1 (1: off)")
+        for name in ("lr", "lr_batch", "weight_decay", "clip_grad"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} is {getattr(self, name)}; it must not be negative")
+
+    def scale(self, batch_size: int) -> float:
+        """What every learning rate is multiplied by for `batch_size` images an update."""
+        return batch_size / self.lr_batch if self.lr_batch else 1.0
+
+
+def parameter_groups(task: nn.Module, optim: Optim) -> list[dict[str, Any]]:
+    """The trainable parameters of `task`, each in exactly one group of {params, names, weight_decay, lr_scale, depth}.
+
+    `depth` is the position in `task.layers()` of the group of modules that holds the parameter; parameters outside of
+    `layers()`, such as the head's, come last. lr_scale = layer_decay ** (deepest - depth), so the deepest learns at the
+    full rate. With layer_decay 1 all depths are alike and share one group (and one kernel launch).
+    Raises ValueError where `layers()` holds a parameter twice or one that is not the task's, and where
+    `no_weight_decay()` names a parameter that is not there.
+    """
+    names = {parameter: name for name, parameter in task.named_parameters()}
+    depth_of = _depths(task, names)
+    exempt = _exempt(task)
+    deepest = max([*depth_of.values(), 0])
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for parameter, name in names.items():
+        if not parameter.requires_grad:
+            continue
+        decays = parameter.ndim > 1 and name.rpartition(".")[2] != "bias" and parameter not in exempt
+        depth = depth_of[parameter] if optim.layer_decay != 1 else deepest
+        group = groups.setdefault(
+            (depth, decays),
+            {
+                "params": [],
+                "names": [],
+                "weight_decay": optim.weight_decay if decays else 0.0,
+                "lr_scale": optim.layer_decay ** (deepest - depth),
+                "depth": depth,
+            },
+        )
+        group["params"].append(parameter)
+        group["names"].append(name)
+    if not groups:
+        raise UserError("nothing to train: every parameter is frozen (requires_grad is False)")
+    return [groups[key] for key in sorted(groups)]
+
+
+def build_optimizer(task: nn.Module, optim: Optim, batch_size: int) -> torch.optim.AdamW:
+    """AdamW over `parameter_groups`, each group at its own peak rate; one fused kernel a group where there is one.
+
+    batch_size: images an update, over all processes and micro-steps.
+    """
+    peak = optim.lr * optim.scale(batch_size)
+    groups = [group | {"lr": peak * group["lr_scale"]} for group in parameter_groups(task, optim)]
+    fused = all(p.device.type in FUSED_DEVICES and p.is_floating_point() for g in groups for p in g["params"])
+    return torch.optim.AdamW(groups, lr=peak, betas=optim.betas, eps=optim.eps, fused=fused)
+
+
+def _depths(task: nn.Module, names: dict[nn.Parameter, str]) -> dict[nn.Parameter, int]:
+    depth_of: dict[nn.Parameter, int] = {}
+    layers: list[list[nn.Module]] = task.layers()  # type: ignore[operator]
+    for depth, modules in enumerate(layers):
+        for parameter in (p for module in modules for p in module.parameters()):
+            if parameter not in names:
+                raise ValueError(f"layers()[{depth}] holds a parameter of shape {tuple(parameter.shape)} that is not the task's")
+            if depth_of.setdefault(parameter, depth) != depth:
+                raise ValueError(f"{names[parameter]} is in layers()[{depth_of[parameter]}] and in layers()[{depth}]")
+    return {parameter: depth_of.get(parameter, len(layers)) for parameter in names}
+
+
+def _exempt(task: nn.Module) -> set[nn.Parameter]:
+    """The parameters that some module of `task` names in its `no_weight_decay()`."""
+    found = set()
+    for place, module in task.named_modules():
+        own_names = getattr(module, "no_weight_decay", None)
+        if own_names is None:
+            continue
+        own = dict(module.named_parameters())
+        for name in own_names():
+            if name not in own:
+                raise ValueError(f"{place or type(task).__name__}.no_weight_decay() names '{name}', which it does not have")
+            found.add(own[name])
+    return found

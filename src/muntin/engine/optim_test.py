@@ -1,0 +1,117 @@
+import pytest
+import torch
+from torch import nn
+
+from muntin.engine.optim import Optim, build_optimizer, parameter_groups
+from muntin.errors import UserError
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.norm = nn.LayerNorm(4)
+        self.table = nn.Parameter(torch.zeros(9, 2))
+        self.cpb = nn.Sequential(nn.Linear(2, 4))
+
+    def no_weight_decay(self):
+        return {"table", "cpb.0.weight"}
+
+
+class Stack(nn.Module):
+    def __init__(self, depth=3):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block() for _ in range(depth))
+        self.head = nn.Linear(4, 2)
+
+    def layers(self):
+        return [[block] for block in self.blocks]
+
+
+def _by_name(groups):
+    return {name: group for group in groups for name in group["names"]}
+
+
+def test_vectors_biases_and_exempt_parameters_do_not_decay():
+    task = Stack(depth=1)
+    groups = parameter_groups(task, Optim(weight_decay=0.1))
+    decaying = {name for group in groups if group["weight_decay"] == 0.1 for name in group["names"]}
+    assert decaying == {"blocks.0.linear.weight", "head.weight"}
+    assert all(group["weight_decay"] in (0.0, 0.1) for group in groups)
+
+
+def test_layer_decay_follows_the_layers_and_leaves_the_head_at_the_full_rate():
+    groups = _by_name(parameter_groups(Stack(depth=3), Optim(layer_decay=0.5)))
+    assert [groups[f"blocks.{i}.linear.weight"]["lr_scale"] for i in range(3)] == [0.125, 0.25, 0.5]
+    assert groups["blocks.1.norm.bias"]["depth"] == 1
+    assert (groups["head.weight"]["depth"], groups["head.weight"]["lr_scale"]) == (3, 1.0)
+
+
+def test_a_head_listed_as_the_last_layer_has_the_full_rate_too():
+    task = Stack(depth=2)
+    task.layers = lambda: [[task.blocks[0]], [task.blocks[1]], [task.head]]
+    groups = _by_name(parameter_groups(task, Optim(layer_decay=0.5)))
+    assert [groups[n]["lr_scale"] for n in ("blocks.0.table", "blocks.1.table", "head.weight")] == [0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("layer_decay", [1.0, 0.9])
+def test_every_trainable_parameter_is_in_exactly_one_group(layer_decay):
+    task = Stack()
+    task.blocks[0].requires_grad_(False)
+    names = [name for group in parameter_groups(task, Optim(layer_decay=layer_decay)) for name in group["names"]]
+    assert sorted(names) == sorted(n for n, p in task.named_parameters() if p.requires_grad)
+
+
+def test_without_layer_decay_there_are_two_groups_however_deep():
+    assert len(parameter_groups(Stack(depth=5), Optim())) == 2
+
+
+def test_a_tied_parameter_takes_the_exemption_of_either_name():
+    task = Stack(depth=1)
+    task.head.weight = nn.Parameter(torch.zeros(9, 2))
+    task.blocks[0].table = task.head.weight
+    groups = _by_name(parameter_groups(task, Optim(weight_decay=0.1)))
+    assert groups["blocks.0.table"]["weight_decay"] == 0
+
+
+def test_a_parameter_in_two_layers_is_an_error():
+    task = Stack(depth=2)
+    task.layers = lambda: [[task.blocks[0]], [task.blocks]]
+    with pytest.raises(ValueError, match=r"blocks\.0\..* is in layers\(\)\[0\] and in layers\(\)\[1\]"):
+        parameter_groups(task, Optim())
+
+
+def test_a_stranger_in_the_layers_is_an_error():
+    task = Stack()
+    task.layers = lambda: [[nn.Linear(2, 2)]]
+    with pytest.raises(ValueError, match="not the task's"):
+        parameter_groups(task, Optim())
+
+
+def test_an_exemption_without_its_parameter_is_an_error():
+    task = Stack(depth=1)
+    del task.blocks[0].table
+    with pytest.raises(ValueError, match=r"blocks\.0\.no_weight_decay\(\) names 'table'"):
+        parameter_groups(task, Optim())
+
+
+def test_a_frozen_task_is_refused():
+    with pytest.raises(UserError, match="nothing to train"):
+        parameter_groups(Stack().requires_grad_(False), Optim())
+
+
+def test_the_rate_is_scaled_by_the_batch_and_by_the_layer():
+    optimizer = build_optimizer(Stack(depth=1), Optim(lr=1e-3, lr_batch=512, layer_decay=0.5), batch_size=1024)
+    assert sorted({group["lr"] for group in optimizer.param_groups}) == [1e-3, 2e-3]
+    plain = build_optimizer(Stack(depth=1), Optim(lr=1e-3), batch_size=1024)
+    assert {group["lr"] for group in plain.param_groups} == {1e-3}
+
+
+def test_the_fused_kernel_is_used_on_cpu():
+    assert build_optimizer(Stack(), Optim(), batch_size=1).defaults["fused"] is True
+
+
+@pytest.mark.parametrize("values", [{"layer_decay": 0.0}, {"layer_decay": 1.5}, {"lr": -1.0}, {"clip_grad": -1.0}])
+def test_impossible_values_are_refused(values):
+    with pytest.raises(UserError):
+        Optim(**values)

@@ -1,0 +1,84 @@
+"""The learning rate of every update, as Swin's official code sets it (lr_scheduler.py on timm 0.4.12)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Literal
+
+from muntin.errors import UserError
+
+LINEAR_END = 0.01  # of the peak; fixed in the official code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How the learning rate moves: a linear warm-up, then one of four curves."""
+
+    kind: Literal["cosine", "linear", "step", "multistep"] = "cosine"
+    """cosine: down to min_lr. linear: down to 1 % of the peak. step: times decay_rate every decay_epochs.
+    multistep: times decay_rate at each of `milestones`."""
+    epochs: int = 300
+    """Passes over the training data."""
+    warmup_epochs: float = 20.0
+    """Epochs of linear warm-up, counted within `epochs`; parts of an epoch are allowed."""
+    warmup_lr: float = 5e-7
+    """Rate the warm-up starts from, for optim.lr_batch images like lr; the same for every layer."""
+    min_lr: float = 5e-6
+    """Rate the cosine ends at, for optim.lr_batch images like lr; the same for every layer. cosine alone has it."""
+    warmup_prefix: bool = True
+    """The cosine starts after the warm-up; otherwise it runs from update 0 and the warm-up hides its beginning."""
+    decay_epochs: float = 30.0
+    """step: epochs between two decays, counted from the start of training."""
+    decay_rate: float = 0.1
+    """step and multistep: factor of one decay."""
+    milestones: tuple[int, ...] = ()
+    """multistep: the epochs of the decays, rising, none within the warm-up."""
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise UserError(f"epochs is {self.epochs}; it must be at least 1")
+        if not 0 <= self.warmup_epochs <= self.epochs:
+            raise UserError(f"warmup_epochs is {self.warmup_epochs}; it must lie between 0 and epochs, {self.epochs}")
+        if self.kind == "step" and self.decay_epochs <= 0:
+            raise UserError(f"decay_epochs is {self.decay_epochs}; the step schedule needs a number above 0")
+        if self.kind == "multistep" and (
+            not self.milestones
+            or list(self.milestones) != sorted(self.milestones)
+            or self.milestones[0] < self.warmup_epochs
+        ):
+            raise UserError(
+                f"milestones is {self.milestones}; the multistep schedule needs rising epochs, "
+                f"none before the end of the warm-up ({self.warmup_epochs:g})"
+            )
+
+    def scaled(self, factor: float) -> Schedule:
+        """The same curve with its absolute rates, warmup_lr and min_lr, times `factor` (`Optim.scale`)."""
+        return dataclasses.replace(self, warmup_lr=self.warmup_lr * factor, min_lr=self.min_lr * factor)
+
+    def lr(self, update: int, peak: float, updates_per_epoch: int) -> float:
+        """The rate used by update `update` (from 0) of a parameter group whose peak rate is `peak`.
+
+        warmup_lr and min_lr are absolute: they do not follow `peak`, so under layer decay a layer whose peak is below
+        min_lr rises to it (as timm's scheduler does). The official loop sets the rate after each update, so updates 0
+        and 1 share the first value and all later ones lag by one; kept.
+        """
+        t = max(update - 1, 0)
+        total = self.epochs * updates_per_epoch
+        warmup = int(self.warmup_epochs * updates_per_epoch)
+        if t < warmup:
+            return self.warmup_lr + t * (peak - self.warmup_lr) / warmup
+        match self.kind:
+            case "cosine":
+                start = warmup if self.warmup_prefix else 0
+                if t >= total:
+                    return self.min_lr
+                return self.min_lr + (peak - self.min_lr) * (1 + math.cos(math.pi * (t - start) / (total - start))) / 2
+            case "linear":
+                return peak - peak * (1 - LINEAR_END) * (t - warmup) / max(total - warmup, 1)
+            case "step":
+                return peak * self.decay_rate ** (t // max(int(self.decay_epochs * updates_per_epoch), 1))
+            case "multistep":
+                return peak * self.decay_rate ** bisect_right([m * updates_per_epoch for m in self.milestones], t)

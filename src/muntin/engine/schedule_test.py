@@ -1,0 +1,87 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from muntin.engine.schedule import Schedule
+from muntin.errors import UserError
+
+CURVES = {
+    "cosine": {"kind": "cosine"},
+    "cosine_noprefix": {"kind": "cosine", "warmup_prefix": False},
+    "linear": {"kind": "linear"},
+    "step": {"kind": "step"},
+    "multistep": {"kind": "multistep"},
+}
+
+
+def _recorded():
+    folder = Path(os.environ.get("MUNTIN_REFERENCE") or Path(__file__).parents[4] / "shared" / "reference")
+    file = folder / "swin_v1" / "train_recipe.safetensors"
+    if not file.is_file():
+        pytest.skip(f"needs {file.name} of the reference vectors; set MUNTIN_REFERENCE to their folder")
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as vectors:
+        return json.loads(vectors.metadata()["config"]), {name: vectors.get_tensor(name) for name in vectors.keys()}  # noqa: SIM118
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("curve", CURVES)
+def test_every_update_has_the_official_learning_rate(curve):
+    config, vectors = _recorded()
+    schedule = Schedule(
+        epochs=config["epochs"],
+        warmup_epochs=config["warmup_epochs"],
+        warmup_lr=config["warmup_lr"],
+        min_lr=config["min_lr"],
+        decay_epochs=config["decay_epochs"],
+        decay_rate=config["gamma" if curve == "multistep" else "decay_rate"],
+        milestones=tuple(config["multisteps"]),
+        **CURVES[curve],
+    )
+    rows = vectors[f"output/lr_{curve}"].tolist()
+    assert len(rows) == config["epochs"] * config["iters_per_epoch"]
+    for update, row in enumerate(rows):
+        peaks = [config["base_lr"] * scale for scale in config["lr_scales"]]
+        ours = [schedule.lr(update, peak, config["iters_per_epoch"]) for peak in peaks]
+        assert ours == pytest.approx(row, rel=1e-12, abs=0)
+
+
+def test_scaling_touches_the_absolute_rates_alone():
+    schedule = Schedule(warmup_lr=1e-6, min_lr=1e-5).scaled(2.0)
+    assert (schedule.warmup_lr, schedule.min_lr) == (2e-6, 2e-5)
+    assert schedule == Schedule(warmup_lr=2e-6, min_lr=2e-5)
+
+
+def test_without_warm_up_the_first_updates_run_at_the_peak():
+    schedule = Schedule(epochs=2, warmup_epochs=0, min_lr=0)
+    assert [schedule.lr(u, 1.0, 4) for u in (0, 1)] == [1.0, 1.0]
+    assert schedule.lr(2, 1.0, 4) < 1.0
+
+
+def test_a_run_that_is_all_warm_up_never_divides_by_zero():
+    schedule = Schedule(epochs=1, warmup_epochs=1, warmup_lr=0, min_lr=0.5)
+    assert [schedule.lr(u, 4.0, 4) for u in range(6)] == [0.0, 0.0, 1.0, 2.0, 3.0, 0.5]
+
+
+def test_a_fraction_of_an_epoch_can_be_warm_up():
+    schedule = Schedule(epochs=2, warmup_epochs=0.5, warmup_lr=0)
+    assert [schedule.lr(u, 1.0, 4) for u in (1, 2, 3)] == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"epochs": 0},
+        {"epochs": 2, "warmup_epochs": 3},
+        {"kind": "step", "decay_epochs": 0},
+        {"kind": "multistep"},
+        {"kind": "multistep", "milestones": (50, 40)},
+        {"kind": "multistep", "milestones": (10,), "warmup_epochs": 20},
+    ],
+)
+def test_impossible_schedules_are_refused(values):
+    with pytest.raises(UserError):
+        Schedule(**values)

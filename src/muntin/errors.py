@@ -1,0 +1,31 @@
+"""The two errors that end in one sentence instead of a traceback.
+
+Every room may raise them; only the command line turns them into an exit code.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """What was given cannot work. The message says what was given, what is needed, what to do. Exit code 2."""
+
+
+class RunError(RuntimeError):
+    """A run that had started well had to stop: a non-finite loss, a lost process. Exit code 1."""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known names most like `name`, best first; may be empty."""
+    lowered = {k.lower(): k for k in known}
+    return [lowered[k] for k in difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=0.5)]
+
+
+def unknown(what: str, name: str, known: Iterable[str], see: str = "") -> UserError:
+    """The error for a name that is not in a list, with the nearest that are."""
+    known = list(known)
+    near = nearest(name, known)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
+    return UserError(f"unknown {what} '{name}': {hint}{f' ({see})' if see else ''}")

@@ -1,0 +1,45 @@
+"""From the features of a backbone to one vector or one set of logits a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class PooledReadout(nn.Module):
+    """Layer norm of the coarsest level, mean over its cells, linear classifier: levels -> (B, num_classes).
+
+    The norm comes before the mean (Swin; ConvNeXt pools first). num_classes = 0 leaves the pooled features (B, C).
+    """
+
+    def __init__(self, dim: int, num_classes: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
+        self.reset_head()
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        return self.head(self.pool(levels))
+
+    def pool(self, levels: Sequence[Tensor]) -> Tensor:
+        """Normalised mean of the coarsest level: (B, C, *S) -> (B, C)."""
+        return self.norm(levels[-1].movedim(1, -1)).flatten(1, -2).mean(1)
+
+    def reset_head(self) -> None:
+        """Classifier weights N(0, 0.02), bias 0."""
+        if isinstance(self.head, nn.Linear):
+            nn.init.trunc_normal_(self.head.weight, std=0.02)
+            nn.init.zeros_(self.head.bias)
+
+
+class LevelNorms(nn.Module):
+    """A layer norm for every level that a dense head reads: levels (B, C_i, *S_i) -> the same, chosen and normalised."""
+
+    def __init__(self, channels: Sequence[int], out_levels: Sequence[int] | None = None):
+        super().__init__()
+        self.out_levels = tuple(range(len(channels)) if out_levels is None else out_levels)
+        self.norms = nn.ModuleList(nn.LayerNorm(channels[i]) for i in self.out_levels)
+
+    def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        return [norm(levels[i].movedim(1, -1)).movedim(-1, 1) for i, norm in zip(self.out_levels, self.norms)]

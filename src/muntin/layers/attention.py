@@ -1,0 +1,85 @@
+"""Modules that make queries, keys and values for the attention functions of `ops`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..ops.grouping import Size, SmallMapRule, crop_grid, gather_bias, merge, pad_grid, padded_size, partition
+from ..ops.window_attention import Backend, window_attention, window_probabilities
+
+
+class WindowAttention(nn.Module):
+    """Multi-head attention inside (shifted) windows of a grid: (B, *S, C) -> (B, *S, C).
+
+    Its parts are made by whoever builds it. qkv: a linear map C -> 3C with a `bias` (or None). position: a module
+    window -> (prod(2 * window - 1), h). Dot-product similarity with `scale` (default D^-0.5), or the scaled cosine of
+    Swin V2 where a `logit_scale` (h, 1, 1) is given. small_map: what happens to windows on maps no larger than them.
+    `window`, `shift` and `backend` may be changed at any time.
+    """
+
+    def __init__(
+        self,
+        qkv: nn.Module,
+        position: nn.Module,
+        *,
+        dim: int,
+        heads: int,
+        window: Size,
+        shift: Size,
+        small_map: SmallMapRule,
+        scale: float | None = None,
+        logit_scale: nn.Parameter | None = None,
+    ):
+        super().__init__()
+        self.heads, self.window, self.shift, self.small_map, self.scale = heads, window, shift, small_map, scale
+        self.backend: Backend = "auto"
+        self.qkv, self.position, self.logit_scale = qkv, position, logit_scale
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(window_attention(self.qkv(x), **self._grouping(x), backend=self.backend))
+
+    def position_bias(self, window: Size | None = None) -> Tensor:
+        """Bias of every pair of tokens of a window (default: the module's own): (h, N, N)."""
+        window = window or self.window
+        return gather_bias(self.position(window), window)
+
+    @torch.no_grad()
+    def attention_map(self, x: Tensor, cell: Size) -> Tensor:
+        """Attention that the query at `cell` pays to every cell of the map: (B, *S, C) -> (B, h, *S).
+
+        Zero outside the query's window. A shifted window is drawn where it lies in the picture.
+        """
+        size, grouping = tuple(x.shape[1:-1]), self._grouping(x)
+        window, shift = grouping["window"], grouping["shift"]
+        padded = padded_size(size, window)
+        is_query = torch.zeros(1, *size, 1, device=x.device)
+        is_query[(0, *cell, 0)] = 1
+        axes = tuple(range(1, len(size) + 1))
+        at = pad_grid(is_query, padded).roll([-d for d in shift], axes)
+        P = window_probabilities(self.qkv(x), **grouping)  # (B, nW, h, N, N)
+        B, nW, h, N, _ = P.shape
+        rows = partition(at, window).view(1, nW, 1, N, 1)
+        paid = (P * rows).sum(-2)  # (B, nW, h, N): the query's row in its window, zero elsewhere
+        grid = merge(paid.transpose(-2, -1).reshape(B * nW, N, h), window, padded)
+        return crop_grid(grid.roll(list(shift), axes), size).movedim(-1, 1)
+
+    def _grouping(self, x: Tensor) -> dict:
+        """The arguments of `window_attention` for a map of this size."""
+        window, shift = self.small_map(tuple(x.shape[1:-1]), self.window, self.shift)
+        return {
+            "table": self.position(window),
+            "heads": self.heads,
+            "window": window,
+            "shift": shift,
+            "scale": self.scale,
+            "logit_scale": self.logit_scale,
+            "qkv_bias": self.qkv.bias,
+        }
+
+    def no_weight_decay(self) -> set[str]:
+        return {"logit_scale"} if self.logit_scale is not None else set()
+
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}, window={self.window}, shift={self.shift}"

@@ -1,0 +1,59 @@
+"""Where a token is: biases of attention logits and embeddings added to tokens."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..ops.grouping import Size
+from ..ops.resample import resize_bias_table, resize_grid
+
+
+class TableBias(nn.Module):
+    """Learned bias for every offset inside a window (Swin, sec. 3.2): window -> (prod(2 * window - 1), h).
+
+    A smaller window, which small maps ask for, takes the offsets it needs. A larger one has no learned values: use
+    `resize_` first.
+    """
+
+    def __init__(self, window: Size, heads: int):
+        super().__init__()
+        self.window = window
+        self.table = nn.Parameter(torch.empty(math.prod(2 * w - 1 for w in window), heads))
+
+    def forward(self, window: Size) -> Tensor:
+        if window == self.window:
+            return self.table
+        if any(w > own for w, own in zip(window, self.window)):
+            raise UserError(f"the bias table was made for window {self.window}; resize it before using window {window}")
+        table = self.table.unflatten(0, [2 * w - 1 for w in self.window])
+        for axis, (w, own) in enumerate(zip(window, self.window)):
+            table = table.narrow(axis, own - w, 2 * w - 1)
+        return table.flatten(0, len(window) - 1)
+
+    @torch.no_grad()
+    def resize_(self, window: Size) -> None:
+        """Make the table one of another window, by bicubic interpolation (the official rule for Swin)."""
+        self.table = nn.Parameter(resize_bias_table(self.table, self.window, window), self.table.requires_grad)
+        self.window = window
+
+    def no_weight_decay(self) -> set[str]:
+        return {"table"}
+
+
+class GridEmbedding(nn.Module):
+    """Learned embedding of every cell of a grid, resized bicubically to other grids: (B, *S, C) -> (B, *S, C)."""
+
+    def __init__(self, grid: Size, dim: int):
+        super().__init__()
+        self.embedding = nn.Parameter(torch.empty(*grid, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = tuple(x.shape[1:-1])
+        return x + (self.embedding if self.embedding.shape[:-1] == size else resize_grid(self.embedding, size))
+
+    def no_weight_decay(self) -> set[str]:
+        return {"embedding"}

@@ -1,0 +1,33 @@
+"""What every backbone promises: its contract with heads and tasks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+
+class Features(NamedTuple):
+    """Output of a backbone. levels: (B, C_i, *S_i), fine to coarse, each before the merge to the next level."""
+
+    levels: list[Tensor]
+    prefix: Tensor | None = None  # (B, P, C): class and distillation tokens
+
+
+class Backbone(Protocol):
+    """A protocol, not a parent: any module with these members works with every head and task."""
+
+    channels: tuple[int, ...]  # per level, fine to coarse
+    strides: tuple[int, ...]  # pixels per cell of each level
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Pictures to the token grid: (B, 3, *S) -> (B, *S', C). SimMIM masks between `embed` and `encode`."""
+        ...
+
+    def encode(self, tokens: Tensor) -> Features: ...
+
+    def forward(self, x: Tensor) -> Features: ...
+
+    def layers(self) -> list[list[nn.Module]]:
+        """All layers from input to output; a group shares one depth."""
+        ...

@@ -1,0 +1,70 @@
+"""softmax(QK^T + bias)V, the only place that computes it.
+
+`attend` is the readable form, with two backends that autograd differentiates. `forward_chunk` and `backward_chunk`
+are the same function and its gradient written out, for callers that walk over many small groups and want to keep
+nothing but the inputs, or the inputs and P.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MAX_LOGIT_SCALE = math.log(100.0)  # Swin V2, sec. 3.2: the temperature is kept at 0.01 or more
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, backend: Literal["reference", "sdpa"]) -> Tensor:
+    """Attention with an additive bias: (..., N, D) each, bias broadcast to (..., N, N) -> (..., N, D).
+
+    q comes already scaled. Logits and softmax are in fp32 (fp64 for fp64 input) whatever the input's type.
+    """
+    if backend == "sdpa":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), scale=1.0)
+    return probabilities(q, k, bias).to(v.dtype) @ v
+
+
+def probabilities(q: Tensor, k: Tensor, bias: Tensor) -> Tensor:
+    """softmax(QK^T + bias), in fp32 or wider: (..., N, D) twice -> (..., N, N)."""
+    wide = torch.promote_types(q.dtype, torch.float32)
+    return (q.to(wide) @ k.to(wide).mT + bias.to(wide)).softmax(-1)
+
+
+def temperature_scale(logit_scale: Tensor) -> Tensor:
+    """1/tau of scaled cosine attention from its logarithm, at most 100 (Swin V2, sec. 3.2): (h, 1, 1) -> (h, 1, 1)."""
+    wide = torch.promote_types(logit_scale.dtype, torch.float32)
+    return logit_scale.to(wide).clamp(max=MAX_LOGIT_SCALE).exp()
+
+
+def unit_vectors(x: Tensor) -> Tensor:
+    """x / max(|x|, 1e-12) along the last axis, in fp32 or wider."""
+    return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
+
+
+def forward_chunk(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """One chunk of attention without autograd: (H, G, N, D) each and bias (H, 1, N, N) -> output, P.
+
+    P is in fp32 or wider. The softmax runs in place: for small chunks the whole chain stays in the cache.
+    """
+    logits = q @ k.mT
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    logits = logits.add_(bias) if logits.dtype == wide else logits + bias
+    P = torch.softmax(logits, -1, out=logits)
+    return P.to(v.dtype) @ v, P
+
+
+def backward_chunk(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, P: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of one chunk: (H, G, N, D) each, P (H, G, N, N) -> dq, dk, dv and dbias (H, N, N), summed over G."""
+    wide = torch.promote_types(P.dtype, torch.float32)
+    P_v = P.to(v.dtype)
+    dv = P_v.mT @ grad
+    dP = (grad @ v.mT).to(wide)
+    dS = torch.ops.aten._softmax_backward_data(dP, P.to(wide), -1, wide)
+    dbias = dS.sum(1)
+    dS = dS.to(q.dtype)
+    return dS @ k, dS.mT @ q, dv, dbias

@@ -1,0 +1,324 @@
+"""Window attention as one operation with the layout of an image on both sides.
+
+Everything that has windows calls `window_attention`: plain or shifted, 2-D or more, dot or cosine. How it is
+computed is the backend's matter:
+
+- `reference`: pad, roll, partition, attend, merge, roll back, crop, in the words of the paper; one N x N mask a window.
+- `sdpa`: the same through PyTorch's fused attention.
+- `direct`: cache-sized chunks and a gradient written by hand, which keeps P; never rolls the map. Fastest on CPUs.
+- `chunked`: as `direct`, but P is computed again in backward, so that N x N numbers exist for one chunk only: the
+  "sequential self-attention" of Swin V2 (sec. 3.5).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .attention import attend, backward_chunk, forward_chunk, probabilities, temperature_scale, unit_vectors
+from .grouping import (
+    Size,
+    WindowClass,
+    crop_grid,
+    gather_bias,
+    merge,
+    pad_grid,
+    padded_size,
+    partition,
+    relative_position_index,
+    shift_mask,
+    window_classes,
+)
+
+Backend = Literal["auto", "reference", "sdpa", "direct", "chunked"]
+BACKENDS: tuple[Backend, ...] = ("auto", "reference", "sdpa", "direct", "chunked")
+CHUNK = 1 << 19  # logits a chunk holds at most: 2 MB in fp32, about what a core's cache takes
+LARGE_WINDOW = 1024  # tokens from which `auto` no longer keeps P: N x N is then larger than all the rest
+
+
+def window_attention(
+    qkv: Tensor,
+    table: Tensor,
+    *,
+    heads: int,
+    window: Size,
+    shift: Size,
+    scale: float | None = None,
+    logit_scale: Tensor | None = None,
+    qkv_bias: Tensor | None = None,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Attention inside (shifted) windows of a grid: (B, *S, 3C) -> (B, *S, C).
+
+    qkv: queries, keys and values, each head by head. table: (prod(2 * window - 1), h), the bias of every offset.
+    scale: of dot-product logits (default D^-0.5). logit_scale: (h, 1, 1), selects the scaled cosine similarity of
+    Swin V2 instead. qkv_bias: (3C,), the value of cells beyond the map, which are padding and yet real keys (zero if
+    left out). A map that windows do not divide is padded at the far end; -100 keeps shifted-in strangers apart.
+    """
+    B, *size, C3 = qkv.shape
+    padded = padded_size(tuple(size), window)
+    qkv = _fill_padding(qkv, padded, qkv_bias)
+    scale = (C3 // 3 // heads) ** -0.5 if scale is None else scale
+    s = None if logit_scale is None else temperature_scale(logit_scale)
+    if backend == "auto":
+        backend = choose_backend(qkv, math.prod(window))
+    if backend in ("reference", "sdpa"):
+        out = _rolled(qkv, table, heads, window, shift, scale, s, backend)
+    else:
+        keep = backend == "direct"
+        out = _ByHand.apply(qkv, table, s, _Geometry(heads, window, shift, scale, keep))
+    return crop_grid(out, tuple(size))
+
+
+def choose_backend(qkv: Tensor, tokens: int) -> Backend:
+    """What `auto` stands for, from the device, the size of a window and whether the graph is being traced."""
+    if torch.compiler.is_compiling() or qkv.device.type != "cpu":
+        return "sdpa"
+    return "direct" if tokens < LARGE_WINDOW else "chunked"
+
+
+def window_probabilities(
+    qkv: Tensor,
+    table: Tensor,
+    *,
+    heads: int,
+    window: Size,
+    shift: Size,
+    scale: float | None = None,
+    logit_scale: Tensor | None = None,
+    qkv_bias: Tensor | None = None,
+) -> Tensor:
+    """The attention weights themselves, window by window of the rolled map: (B, *S, 3C) -> (B, nW, h, N, N)."""
+    B, *size, C3 = qkv.shape
+    qkv = _fill_padding(qkv, padded_size(tuple(size), window), qkv_bias)
+    scale = (C3 // 3 // heads) ** -0.5 if scale is None else scale
+    s = None if logit_scale is None else temperature_scale(logit_scale)
+    q, k, _, bias = _rolled_windows(qkv, table, heads, window, shift, scale, s)
+    return probabilities(q, k, bias)
+
+
+def _fill_padding(qkv: Tensor, padded: Size, qkv_bias: Tensor | None) -> Tensor:
+    """Pad the grid; cells beyond the map hold what the projection makes of a zero token, its bias."""
+    size = tuple(qkv.shape[1:-1])
+    if padded == size:
+        return qkv
+    qkv = pad_grid(qkv, padded)
+    if qkv_bias is None:
+        return qkv
+    outside = pad_grid(torch.zeros(1, *size, 1, dtype=torch.bool, device=qkv.device).logical_not(), padded)
+    return torch.where(outside, qkv, qkv_bias.to(qkv.dtype))
+
+
+# --- reference and sdpa: in the words of the paper -------------------------------------------------------------------
+
+
+def _rolled_windows(
+    qkv: Tensor, table: Tensor, heads: int, window: Size, shift: Size, scale: float, s: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """q (scaled), k, v as (B, nW, h, N, D) and the bias with the mask, (nW or 1, h, N, N)."""
+    B, *size, C3 = qkv.shape
+    axes, N = tuple(range(1, len(size) + 1)), math.prod(window)
+    if any(shift):
+        qkv = qkv.roll([-d for d in shift], axes)
+    windows = partition(qkv, window).view(B, -1, N, 3, heads, C3 // 3 // heads)
+    q, k, v = windows.permute(3, 0, 1, 4, 2, 5).unbind(0)
+    if s is None:
+        q = q * scale
+    else:
+        q, k = unit_vectors(q) * s, unit_vectors(k)
+    bias = gather_bias(table, window)[None]
+    if any(shift):
+        bias = bias + shift_mask(tuple(size), window, shift).to(bias)[:, None]
+    return q, k, v, bias
+
+
+def _rolled(
+    qkv: Tensor,
+    table: Tensor,
+    heads: int,
+    window: Size,
+    shift: Size,
+    scale: float,
+    s: Tensor | None,
+    backend: Literal["reference", "sdpa"],
+) -> Tensor:
+    size = tuple(qkv.shape[1:-1])
+    q, k, v, bias = _rolled_windows(qkv, table, heads, window, shift, scale, s)
+    if backend == "sdpa":  # wants four axes, one type, and a mask for every window of the batch
+        q, k = q.to(v.dtype), k.to(v.dtype)
+        bias = bias.expand(q.shape[0], q.shape[1], -1, -1, -1).flatten(0, 1) if bias.shape[0] > 1 else bias
+        q, k, v = (t.flatten(0, 1) for t in (q, k, v))
+    out = attend(q, k, v, bias, backend)  # (..., h, N, D)
+    out = merge(out.transpose(-3, -2).flatten(-2).flatten(0, -3), window, size)
+    return out.roll(list(shift), tuple(range(1, len(size) + 1))) if any(shift) else out
+
+
+# --- direct and chunked: box by box, gradient by hand ----------------------------------------------------------------
+
+
+class _Geometry(NamedTuple):
+    heads: int
+    window: Size
+    shift: Size
+    scale: float
+    keep: bool  # whether P is kept for backward
+
+
+class _ByHand(torch.autograd.Function):
+    """Both directions walk over (window class, images) boxes, and inside a box over (heads, windows) chunks."""
+
+    @staticmethod
+    def forward(ctx, qkv: Tensor, table: Tensor, s: Tensor | None, g: _Geometry) -> Tensor:
+        out = qkv.new_empty(*qkv.shape[:-1], qkv.shape[-1] // 3)
+        wide = torch.promote_types(qkv.dtype, torch.float32)
+        bias = gather_bias(table, g.window).to(wide)
+        keep, kept = g.keep and any(ctx.needs_input_grad), []
+        with torch.autocast(qkv.device.type, enabled=False):
+            for images, cls in _boxes(qkv, g):
+                q, k, v = _read(qkv[images], cls, g, 3)
+                q, k = _similar(q, k, s, g)
+                o = torch.empty_like(v)
+                P = v.new_empty(*v.shape[:3], v.shape[2]) if keep else None
+                for hs, ws in _chunks(v):
+                    b = _chunk_bias(bias[hs], cls)
+                    o[hs, ws], p = forward_chunk(q[hs, ws], k[hs, ws], v[hs, ws], b)
+                    if P is not None:
+                        P[hs, ws] = p
+                kept.append(P)
+                _write(out[images], o, cls, g)
+        ctx.geometry, ctx.has_scale = g, s is not None
+        saved = [qkv, table] + ([s] if s is not None else []) + (kept if keep else [])
+        ctx.save_for_backward(*saved)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        g: _Geometry = ctx.geometry
+        qkv, table, *rest = ctx.saved_tensors
+        s = rest.pop(0) if ctx.has_scale else None
+        wide = torch.promote_types(qkv.dtype, torch.float32)
+        bias = gather_bias(table, g.window).to(wide)
+        dqkv, dbias = torch.empty_like(qkv), torch.zeros_like(bias)
+        ds = None if s is None else torch.zeros_like(s)
+        grad = grad.to(qkv.dtype)
+        with torch.autocast(qkv.device.type, enabled=False):
+            for images, cls in _boxes(qkv, g):
+                q0, k0, v = _read(qkv[images], cls, g, 3)
+                q, k = _similar(q0, k0, s, g)
+                (do,) = _read(grad[images], cls, g, 1)
+                P = rest.pop(0) if rest else None
+                dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+                for hs, ws in _chunks(v):
+                    if P is None:
+                        _, p = forward_chunk(q[hs, ws], k[hs, ws], v[hs, ws], _chunk_bias(bias[hs], cls))
+                    else:
+                        p = P[hs, ws]
+                    dq[hs, ws], dk[hs, ws], dv[hs, ws], db = backward_chunk(do[hs, ws], q[hs, ws], k[hs, ws], v[hs, ws], p)
+                    dbias[hs] += db
+                if s is None:
+                    dq.mul_(g.scale)
+                else:
+                    assert ds is not None
+                    dq, ds_box = _scaled_unit_backward(dq, q0, s)
+                    dk, _ = _scaled_unit_backward(dk, k0, None)
+                    ds += ds_box
+                _write(dqkv[images], torch.stack((dq.to(v.dtype), dk.to(v.dtype), dv)), cls, g)
+        dtable = None
+        if ctx.needs_input_grad[1]:
+            index = relative_position_index(g.window, table.device).reshape(-1)
+            rows = dbias.permute(1, 2, 0).reshape(-1, g.heads)
+            dtable = torch.zeros(table.shape, dtype=wide, device=table.device).index_add_(0, index, rows).to(table.dtype)
+        return dqkv, dtable, ds, None
+
+
+def _boxes(qkv: Tensor, g: _Geometry) -> Iterator[tuple[slice, WindowClass]]:
+    """Every window class, a few images at a time: as many as make about one chunk."""
+    B, N = qkv.shape[0], math.prod(g.window)
+    for cls in window_classes(tuple(qkv.shape[1:-1]), g.window, g.shift, qkv.device):
+        step = max(1, CHUNK // (math.prod(cls.windows) * g.heads * N * N))
+        for start in range(0, B, step):
+            yield slice(start, start + step), cls
+
+
+def _chunks(v: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Slices of (heads, windows) that hold at most CHUNK logits, or one N x N where that is more: v (h, G, N, D)."""
+    h, G, N, _ = v.shape
+    windows = min(G, max(1, CHUNK // (N * N)))
+    heads = max(1, CHUNK // (windows * N * N)) if windows == G else 1
+    for a in range(0, h, heads):
+        for b in range(0, G, windows):
+            yield slice(a, a + heads), slice(b, b + windows)
+
+
+def _chunk_bias(bias: Tensor, cls: WindowClass) -> Tensor:
+    return (bias if cls.mask is None else bias + cls.mask)[:, None]  # (H, 1, N, N)
+
+
+def _similar(q: Tensor, k: Tensor, s: Tensor | None, g: _Geometry) -> tuple[Tensor, Tensor]:
+    """Queries and keys whose product is the similarity: scaled, or unit vectors with the temperature in q."""
+    if s is None:
+        return q * g.scale, k
+    return unit_vectors(q).mul_(s[:, None]), unit_vectors(k)
+
+
+def _scaled_unit_backward(grad: Tensor, x: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Gradient of s * x / |x|: (h, G, N, D) -> dx, and ds (h, 1, 1) where there is an s."""
+    x = x.to(grad.dtype)
+    inverse = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(1e-12).reciprocal_()
+    unit = x * inverse
+    along = (grad * unit).sum(-1, keepdim=True)
+    ds = None
+    if s is not None:
+        ds = along.sum((1, 2, 3)).view(-1, 1, 1)
+        inverse = inverse * s[:, None]
+    return (grad - unit * along).mul_(inverse), ds
+
+
+def _read(grid: Tensor, cls: WindowClass, g: _Geometry, parts: int) -> Tensor:
+    """The windows of one class, head by head: (B, *S, parts * h * D) -> (parts, h, B * nW, N, D)."""
+    for axis, runs in enumerate(cls.spans, start=1):
+        pieces = [grid.narrow(axis, start, length) for start, length in runs]
+        grid = pieces[0] if len(pieces) == 1 else torch.cat(pieces, axis)
+    n = len(g.window)
+    for axis in range(n, 0, -1):
+        grid = grid.unflatten(axis, (cls.windows[axis - 1], g.window[axis - 1]))
+    grid = grid.unflatten(-1, (parts, g.heads, -1))  # (B, n1, w1, n2, w2, ..., parts, h, D)
+    counts, cells = range(1, 2 * n, 2), range(2, 2 * n + 1, 2)
+    grid = grid.permute(2 * n + 1, 2 * n + 2, 0, *counts, *cells, 2 * n + 3)
+    return grid.reshape(parts, g.heads, -1, math.prod(g.window), grid.shape[-1])
+
+
+def _write(grid: Tensor, windows: Tensor, cls: WindowClass, g: _Geometry) -> None:
+    """The inverse of `_read`, into the map: windows (h, B * nW, N, D) or (3, h, B * nW, N, D)."""
+    windows = windows if windows.ndim == 5 else windows[None]
+    n, D = len(g.window), windows.shape[-1]
+    windows = windows.view(windows.shape[0], g.heads, grid.shape[0], *cls.windows, *g.window, D)
+    pairs = [axis for i in range(n) for axis in (3 + i, 3 + n + i)]
+    windows = windows.permute(2, *pairs, 0, 1, 3 + 2 * n)  # (B, n1, w1, n2, w2, ..., parts, h, D)
+    if all(len(runs) == 1 for runs in cls.spans):
+        for axis, ((start, length),) in enumerate(cls.spans, start=1):
+            grid = grid.narrow(axis, start, length)
+        for axis in range(n, 0, -1):
+            grid = grid.unflatten(axis, (cls.windows[axis - 1], g.window[axis - 1]))
+        grid.unflatten(-1, windows.shape[-3:]).copy_(windows)
+        return
+    box = windows.reshape(grid.shape[0], *[c * w for c, w in zip(cls.windows, g.window)], -1)
+    _scatter_runs(grid, box, cls.spans, axis=1)
+
+
+def _scatter_runs(grid: Tensor, box: Tensor, spans: tuple[tuple[tuple[int, int], ...], ...], axis: int) -> None:
+    """Copy a box into the runs of each axis it was gathered from."""
+    if not spans:
+        grid.copy_(box)
+        return
+    at = 0
+    for start, length in spans[0]:
+        _scatter_runs(grid.narrow(axis, start, length), box.narrow(axis, at, length), spans[1:], axis + 1)
+        at += length
+

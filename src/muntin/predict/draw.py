@@ -1,0 +1,40 @@
+"""Predictions drawn below their pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+SHORTEST = 224  # pixels; smaller pictures are enlarged, or the label would not fit
+INK, PAPER, BAR = (245, 245, 245), (24, 26, 30), (64, 132, 214)
+
+
+def draw(image: Image.Image, label: str, score: float) -> Image.Image:
+    """A copy of the picture with a strip below it: label, score in [0, 1], and a bar as long as the score."""
+    image = image.convert("RGB")
+    if min(image.size) < SHORTEST:
+        scale = -(-SHORTEST // min(image.size))  # a whole number and nearest pixels: small pictures keep their look
+        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    size = max(14, image.width // 22)
+    page = Image.new("RGB", (image.width, image.height + 2 * size), PAPER)
+    page.paste(image)
+    canvas = ImageDraw.Draw(page)
+    canvas.rectangle((0, image.height, round(score * image.width), page.height), fill=BAR)
+    place = (size // 2, image.height + size)
+    canvas.text(place, f"{label}  {score:.1%}", fill=INK, font=ImageFont.load_default(size), anchor="lm")
+    return page
+
+
+def drawn_file(folder: Path, name: str, taken: set[Path]) -> Path:
+    """Where the drawing of the picture `name` goes: `folder/<stem>.png`, numbered when that is in `taken`, to which it is added.
+
+    `taken` holds resolved paths: the pictures themselves, which are never written over, and earlier drawings.
+    """
+    stem, number = Path(name).stem, 1
+    file = folder / f"{stem}.png"
+    while file.resolve() in taken:
+        number += 1
+        file = folder / f"{stem}_{number}.png"
+    taken.add(file.resolve())
+    return file

@@ -1,0 +1,59 @@
+"""From what a user types to pictures."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from muntin.data.digits import Digits
+from muntin.data.files import SUFFIXES, pictures_below
+from muntin.data.picture import open_picture
+from muntin.errors import UserError
+
+
+class Picture(NamedTuple):
+    """A picture not read yet. `read` raises UserError, naming the file, when it is none."""
+
+    name: str
+    read: Callable[[], Image.Image]
+
+
+def find_pictures(places: Iterable[str | Path]) -> list[Picture]:
+    """Files as they are, folders searched in depth, globs (`**` too) expanded; sorted within a place, none twice.
+
+    A file named in full is taken whatever its ending; in folders and globs the ending decides. "digits" is the
+    built-in held-out set (a folder of that name is "./digits"). Raises UserError for a place that is not there or
+    that has no pictures.
+    """
+    found: dict[str, Picture] = {}
+    for place in map(str, places):
+        pictures = (
+            _held_out_digits() if place == "digits" else [Picture(p, partial(open_picture, p)) for p in _paths(place)]
+        )
+        found |= {picture.name: picture for picture in pictures}
+    return list(found.values())
+
+
+def _held_out_digits() -> list[Picture]:
+    digits = Digits("val")
+    return [Picture(digits.name(i), lambda i=i: digits.read(i).image) for i in range(len(digits))]
+
+
+def _paths(place: str) -> list[str]:
+    path = Path(place)
+    if path.is_file():
+        return [place]
+    if path.is_dir():
+        found = pictures_below(path)
+    elif glob.has_magic(place):
+        found = sorted(p for p in glob.glob(place, recursive=True) if Path(p).suffix.lower() in SUFFIXES)
+    else:
+        raise UserError(f"there is no file or folder {place}; give picture files, folders or globs")
+    if not found:
+        raise UserError(f"no pictures in {place}; looked for {' '.join(sorted(SUFFIXES))}")
+    return found

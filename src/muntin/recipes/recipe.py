@@ -1,0 +1,199 @@
+"""A recipe: everything that decides what a training run does, as one tree of typed values.
+
+Three of the groups (`optim`, `schedule`, `training`) belong to the engine and two (`preprocess`, `augment`) to the data
+room; what is added here says which task, model, data and masks. The text under a field is what `--help` shows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from muntin.data import Augment, Preprocess
+from muntin.engine import Optim, Schedule, Training
+from muntin.errors import UserError, unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a reader wants to know of a recipe before starting it."""
+
+    paper: str = ""
+    """Title, year and arXiv number of the paper the values come from; empty for recipes of this project."""
+    command: str = ""
+    """The command that runs it."""
+    hardware: str = ""
+    """What it was trained on, or is meant for."""
+    expected: str = ""
+    """The metric to expect, with its source."""
+    notes: str = ""
+    """Where the recipe differs from its source, and other things worth knowing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """Which model, from which weights, and how it differs from the published variant (None: as published)."""
+
+    name: str
+    """Name of the model; `muntin models` lists them."""
+    weights: str = ""
+    """Weights to start from: a run folder, a model folder or a file; empty for none."""
+    from_scratch: bool = True
+    """Start from random weights. Recipes that fine-tune set it to False and refuse to start without `weights`."""
+    drop_path_rate: float = 0.0
+    """Stochastic depth: the rate of the last block, in [0, 1); grows linearly from 0 at the first."""
+    patch: tuple[int, int] | None = None
+    """Patch height and width in pixels."""
+    dim: int | None = None
+    """Channels of the first stage; they double per stage."""
+    depths: tuple[int, ...] | None = None
+    """Blocks of each stage."""
+    heads: tuple[int, ...] | None = None
+    """Attention heads of each stage."""
+    window: tuple[int, int] | None = None
+    """Attention window, height and width in cells."""
+
+    def config(self) -> dict[str, Any]:
+        """The overrides `create_model` is given: the fields that are set, and the drop-path rate."""
+        names = ("patch", "dim", "depths", "heads", "window")
+        chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return chosen | {"drop_path_rate": self.drop_path_rate}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataChoice:
+    """Which pictures, and which of them."""
+
+    path: str
+    """Folder with class folders (or train/ and val/ of them), .csv of path,label, or `digits`, the built-in set."""
+    val_share: float = 0.1
+    """Share of the pictures held out where the data has no val part of its own, in [0, 1)."""
+    split_seed: int = 0
+    """Seed of that split, and of the choice of `labels_per_class`; apart from the training seed."""
+    labels_per_class: int = 0
+    """Train on this many pictures of each class; 0 for all."""
+    val_batch_size: int = 100
+    """Pictures per process in one evaluation step; changes memory and speed, never the result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masking:
+    """What SimMIM hides and asks for; other tasks do not read it."""
+
+    mask_patch: int = 32
+    """Side of a masked square in pixels; the picture's side and the model's patch divide it evenly."""
+    mask_ratio: float = 0.6
+    """Share of the squares that are masked, in (0, 1)."""
+    target_window: int = 0
+    """Odd side of the sliding window that normalises the target (SimMIM for Swin V2: 47); 0 for raw pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what a training run does."""
+
+    name: str
+    """Name of the recipe."""
+    task: Literal["classification", "simmim"]
+    """What is learnt: classes, or masked pixels."""
+    model: ModelChoice
+    """Which model, from which weights."""
+    data: DataChoice
+    """Which pictures."""
+    preprocess: Preprocess
+    """From a picture to the model's input, at training and ever after."""
+    augment: Augment
+    """How pictures are changed while training."""
+    optim: Optim
+    """The optimizer and its learning rate."""
+    schedule: Schedule
+    """How the learning rate moves."""
+    training: Training
+    """How the loop runs: batch size, precision, checkpoints."""
+    masking: Masking = field(default_factory=Masking)
+    """Masks and target of SimMIM."""
+    about: About = field(default_factory=About)
+    """Paper, command, hardware, expected metric."""
+
+
+def to_json(recipe: Recipe) -> str:
+    """Every value of the recipe as JSON; `from_json` reads it back to an equal Recipe."""
+    return json.dumps(dataclasses.asdict(recipe), indent=2) + "\n"
+
+
+def from_json(text: str, place: str = "recipe.json") -> Recipe:
+    """The recipe written by `to_json`. Fields that are left out keep their defaults.
+
+    `place` is where the text comes from, for the messages. Raises UserError for text that is not JSON, for an unknown
+    or missing field (with the nearest name) and for a value of the wrong type (with the field's full name).
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{place} is not JSON (line {error.lineno}: {error.msg}); give a recipe.json of a run") from None
+    return typing.cast(Recipe, _read(Recipe, values, "", place))
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """The recipe of a run folder, or of a recipe.json itself."""
+    path = Path(path)
+    file = path / "recipe.json" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"no recipe at {file}; give a run folder with a recipe.json, or such a file")
+    return from_json(file.read_text(encoding="utf-8"), str(file))
+
+
+def differences(first: Recipe, second: Recipe) -> list[str]:
+    """Full names of the fields in which two recipes differ, such as 'optim.lr'."""
+    one, other = _leaves(first, ""), _leaves(second, "")
+    return [name for name in one if one[name] != other[name]]
+
+
+def _leaves(value: Any, name: str) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(value):
+        return {name: value}
+    found: dict[str, Any] = {}
+    for f in dataclasses.fields(value):
+        found |= _leaves(getattr(value, f.name), f"{name}.{f.name}" if name else f.name)
+    return found
+
+
+def _read(kind: Any, value: Any, name: str, place: str) -> Any:
+    """`value` as JSON gives it, turned into the type `kind`; `name` is the field's full name."""
+    if dataclasses.is_dataclass(kind):
+        return _read_group(typing.cast(type, kind), value, name, place)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        rest = [a for a in arguments if a is not type(None)]
+        return None if value is None and len(rest) < len(arguments) else _read(rest[0], value, name, place)
+    if origin is tuple and isinstance(value, list):
+        each = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(each) == len(value):
+            return tuple(_read(a, v, name, place) for a, v in zip(each, value))
+    if origin is Literal and value in arguments:
+        return value
+    if kind is float and type(value) in (int, float):
+        return float(value)
+    if kind in (bool, int, str) and type(value) is kind:
+        return value
+    needed = kind.__name__ if isinstance(kind, type) and origin is None else str(kind).replace("typing.", "")
+    raise UserError(f"{place}: {name} is {json.dumps(value)}; it must be {needed}")
+
+
+def _read_group(group: type, value: Any, name: str, place: str) -> Any:
+    if not isinstance(value, dict):
+        raise UserError(f"{place}: {name or 'the recipe'} is {json.dumps(value)}; it must be an object with named fields")
+    fields, prefix = {f.name: f for f in dataclasses.fields(group)}, f"{name}." if name else ""
+    for key in value:
+        if key not in fields:
+            raise unknown("field", f"{prefix}{key}", [prefix + known for known in fields], see=place)
+    for key, f in fields.items():
+        if key not in value and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise UserError(f"{place}: {prefix}{key} is missing; add it, or start from a recipe.json that a run wrote")
+    kinds = typing.get_type_hints(group)
+    return group(**{key: _read(kinds[key], given, prefix + key, place) for key, given in value.items()})

@@ -1,0 +1,67 @@
+"""Swin Transformer (Liu et al., 2021, arXiv:2103.14030): ImageNet-1K from scratch, and at 384 from the 224 weights.
+
+Values: configs/swin and config.py of the official code. Learning rates are written for 512 pictures, as there, and scale
+with the batch: 5e-4 becomes 1e-3 at the paper's 1,024.
+"""
+
+from __future__ import annotations
+
+from muntin.data import Augment, Preprocess
+from muntin.engine import Optim, Schedule, Training
+
+from .recipe import About, DataChoice, ModelChoice, Recipe
+
+PAPER = "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, 2021, arXiv:2103.14030"
+
+AUGMENT = Augment(
+    crop_scale=(0.08, 1.0),
+    flip=0.5,
+    randaugment=9.0,
+    erasing=0.25,
+    mixup=0.8,
+    cutmix=1.0,
+    smoothing=0.1,
+)  # timm's rand-m9-mstd0.5-inc1; the official colour jitter of 0.4 is without effect beside RandAugment
+
+
+def imagenet(name: str, *, drop_path_rate: float, image_size: int, expected: str, paper: str = PAPER) -> Recipe:
+    """The 300 epochs from scratch that Swin (at 224 pixels) and Swin V2 (at 256) share; `name` is the model's too."""
+    return Recipe(
+        name=name,
+        task="classification",
+        model=ModelChoice(name=name, drop_path_rate=drop_path_rate),
+        data=DataChoice(path=""),
+        preprocess=Preprocess(image_size=(image_size, image_size), crop_ratio=0.875, interpolation="bicubic"),
+        augment=AUGMENT,
+        optim=Optim(lr=5e-4, lr_batch=512, weight_decay=0.05, betas=(0.9, 0.999), eps=1e-8, clip_grad=5.0),
+        schedule=Schedule(
+            kind="cosine", epochs=300, warmup_epochs=20, warmup_lr=5e-7, min_lr=5e-6, warmup_prefix=True
+        ),
+        training=Training(batch_size=1024, workers=8),
+        about=About(
+            paper=paper,
+            command=f"torchrun --nproc-per-node 8 -m muntin train {name} --data IMAGENET",
+            hardware="paper: 8 V100, batch 128 each",
+            expected=expected,
+            notes="The official code runs fp16 with a scaled loss; here it is bf16 where the device has it.",
+        ),
+    )
+
+
+def swin_tiny() -> Recipe:
+    """Swin-T on ImageNet-1K at 224, 300 epochs from scratch: 81.2 top-1."""
+    return imagenet("swin_tiny", drop_path_rate=0.2, image_size=224, expected=expected(81.2, 95.5))
+
+
+def swin_small() -> Recipe:
+    """Swin-S on ImageNet-1K at 224, 300 epochs from scratch: 83.2 top-1."""
+    return imagenet("swin_small", drop_path_rate=0.3, image_size=224, expected=expected(83.2, 96.2))
+
+
+def swin_base() -> Recipe:
+    """Swin-B on ImageNet-1K at 224, 300 epochs from scratch: 83.5 top-1."""
+    return imagenet("swin_base", drop_path_rate=0.5, image_size=224, expected=expected(83.5, 96.5))
+
+
+def expected(top1: float, top5: float) -> str:
+    return f"top-1 {top1} %, top-5 {top5} % on the ImageNet-1K validation set (official model hub)"

@@ -1,0 +1,159 @@
+"""What a trained model does inside: amplitudes through depth, position bias, attention of one query.
+
+Works on a backbone with `stages` of blocks (Swin, Swin V2), or on anything that holds one as `.backbone`. Each
+function looks without touching: evaluation mode, no gradients, every module's training flag put back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from muntin.errors import UserError
+from muntin.ops.grouping import relative_position_index
+
+
+class BiasMap(NamedTuple):
+    """Position bias of one block by offset, key minus query; offset (0, 0) is in the middle."""
+
+    name: str  # "stage 1, block 1"
+    heads: Tensor  # (h, 2 * Wh - 1, 2 * Ww - 1)
+
+
+class AttentionMap(NamedTuple):
+    """What one query of one block attends to, on that block's grid of H x W cells."""
+
+    name: str  # "stage 1, block 2"
+    cell: tuple[int, int]  # the query: row, column
+    window: tuple[int, int]  # cells; as used on this grid, which may be smaller than the model's
+    shift: tuple[int, int]
+    stride: tuple[int, int]  # pixels a cell, down and across
+    heads: Tensor  # (h, H, W), 0 outside the window; each head sums to 1, less what goes to padding
+
+    @property
+    def seen(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(top, bottom), (left, right) of the query's window, ends excluded, cut at the rim of the grid."""
+        rows, columns = self.heads.shape[1:]
+        return (
+            _span(self.cell[0], self.window[0], self.shift[0], rows),
+            _span(self.cell[1], self.window[1], self.shift[1], columns),
+        )
+
+
+def amplitudes(model: nn.Module, images: Tensor) -> list[tuple[str, float]]:
+    """Average channel variance of each block's output, in depth order: images (B, C, H, W) -> [("1.1", 0.8), ...].
+
+    Names are stage.block. Variance is taken over pictures and cells, then averaged over channels: the signal
+    propagation plot of Brock et al. (2021, arXiv:2101.08692), as in Swin V2's figure 2.
+    """
+    found: list[tuple[str, float]] = []
+    hooks = []
+    for stage, block, module in _blocks(model):
+
+        def note(module: nn.Module, args: tuple, output: Tensor, name: str = f"{stage}.{block}") -> None:
+            found.append((name, float(output.float().flatten(0, -2).var(0, correction=0).mean())))
+
+        hooks.append(module.register_forward_hook(note))
+    with _looking(model, hooks):
+        _backbone(model)(images)
+    return found
+
+
+def position_bias(model: nn.Module) -> list[BiasMap]:
+    """The bias maps of the first block of every stage; windows of a single cell are skipped."""
+    maps = []
+    with _looking(model, []):
+        for stage, block, module in _blocks(model):
+            window = tuple(module.mix.window)
+            if block == 1 and len(window) == 2 and max(window) > 1:
+                bias = module.mix.position_bias(window).float().cpu()
+                maps.append(BiasMap(f"stage {stage}, block {block}", _by_offset(bias, window)))
+    return maps
+
+
+def attention(
+    model: nn.Module, image: Tensor, cell: tuple[int, int] | None = None, level: int = 0
+) -> list[AttentionMap]:
+    """Attention of the query at `cell` in the first plain and the first shifted block of stage `level` (0 = finest).
+
+    image (C, H, W), normalised. cell: row and column on that stage's grid; left out, the middle, where plain windows
+    meet. A grid that one window covers has no shifted block: one map is returned.
+    """
+    backbone = _backbone(model)
+    inputs: dict[tuple[int, int], Tensor] = {}
+    hooks = []
+    blocks = [(block, module) for stage, block, module in _blocks(model) if stage == level + 1]
+    if not blocks:
+        raise UserError(f"the model has {len(backbone.stages)} stages, counted from 0; there is no stage {level}")
+    for block, module in blocks:
+
+        def note(module: nn.Module, args: tuple, key: tuple[int, int] = (level + 1, block)) -> None:
+            inputs[key] = args[0]
+
+        hooks.append(module.mix.register_forward_pre_hook(note))
+    maps: dict[bool, AttentionMap] = {}
+    with _looking(model, hooks):
+        backbone(image[None])
+        for block, module in blocks:
+            x = inputs[level + 1, block]
+            size = (x.shape[1], x.shape[2])
+            window, shift = module.mix.small_map(size, module.mix.window, module.mix.shift)
+            query = (size[0] // 2, size[1] // 2) if cell is None else cell
+            if not (0 <= query[0] < size[0] and 0 <= query[1] < size[1]):
+                raise UserError(
+                    f"cell {query} is outside the grid of stage {level}, which has {size[0]} x {size[1]} cells"
+                )
+            if any(shift) not in maps:
+                stride = backbone.strides[level]
+                heads = module.mix.attention_map(x, query)[0].float().cpu()
+                name = f"stage {level + 1}, block {block}"
+                maps[any(shift)] = AttentionMap(name, query, window, shift, (stride, stride), heads)
+    return list(maps.values())
+
+
+def _backbone(model: nn.Module) -> Any:  # a backbone with stages; nn.Module hides the types of its attributes
+    backbone = getattr(model, "backbone", model)
+    if not hasattr(backbone, "stages"):
+        raise UserError(f"{type(model).__name__} has no stages of blocks to look into; give a Swin or Swin V2 model")
+    return backbone
+
+
+def _blocks(model: nn.Module) -> Iterator[tuple[int, int, Any]]:
+    """(stage, block, module), counted from 1, in depth order."""
+    for number, stage in enumerate(_backbone(model).stages, 1):
+        for block, module in enumerate(stage, 1):
+            yield number, block, module
+
+
+@contextmanager
+def _looking(model: nn.Module, hooks: list) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards hooks are removed and training flags are as before."""
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, flag in training.items():
+            module.training = flag
+
+
+def _by_offset(bias: Tensor, window: tuple[int, ...]) -> Tensor:
+    """(h, N, N) for every pair -> (h, 2 * Wh - 1, 2 * Ww - 1) for every offset, key minus query."""
+    index = relative_position_index(window, bias.device)  # of query minus key
+    table = bias.new_zeros(len(bias), math.prod(2 * w - 1 for w in window))
+    table[:, index.flatten()] = bias.flatten(1)
+    return table.view(-1, *[2 * w - 1 for w in window]).flip(1, 2)
+
+
+def _span(position: int, window: int, shift: int, size: int) -> tuple[int, int]:
+    """First and last + 1 cell of the window that holds `position`, when windows begin at shift, shift + window, ..."""
+    first = (position - shift) // window * window + shift
+    return max(first, 0), min(first + window, size)

@@ -1,0 +1,99 @@
+"""SimMIM: A Simple Framework for Masked Image Modeling (Xie et al., 2022, arXiv:2111.09886).
+
+- a mask token replaces the embedding of masked patches, after the patch norm (sec. 3.2);
+- the encoder sees all tokens, masked or not;
+- one linear layer predicts the pixels of each coarsest cell (sec. 3.3);
+- l1 loss on masked pixels alone (sec. 3.4), against the picture or, for Swin V2, its locally normalised version.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..models.features import Backbone
+
+
+class SimMIM(nn.Module):
+    """Pre-trains any backbone with `embed` and `encode` by predicting masked pixels.
+
+    batch: "image" (B, C, H, W) and "mask" (B, h, w), 1 = masked, one number a patch of the model.
+    normalised_target: side in pixels of the sliding window that normalises the target (odd; V2's recipe: 47), 0: the
+    picture as it is.
+    """
+
+    def __init__(self, backbone: Backbone, normalised_target: int = 0):
+        super().__init__()
+        if normalised_target and normalised_target % 2 == 0:
+            raise ValueError(f"the window of the normalised target must be odd, got {normalised_target}")
+        self.backbone, self.normalised_target = backbone, normalised_target
+        dim, stride = backbone.channels[-1], backbone.strides[-1]
+        in_chans = backbone.config.in_chans  # type: ignore[attr-defined]
+        self.stride = stride
+        self.mask_token = nn.Parameter(torch.empty(backbone.channels[0]))
+        self.norm = nn.LayerNorm(dim)
+        self.decoder = nn.Linear(dim, in_chans * stride**2)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Mask token N(0, 0.02); the decoder keeps PyTorch's default for a 1 x 1 convolution, which equals a linear layer's."""
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    def forward(self, batch: dict) -> dict[str, Tensor]:
+        return self.losses(batch)
+
+    def losses(self, batch: dict) -> dict[str, Tensor]:
+        image, mask = batch["image"], batch["mask"]
+        reconstruction, pixels = self.reconstruct(image, mask).float(), self.pixel_mask(mask)
+        distance = (reconstruction - self.target(image)).abs() * pixels
+        # the official denominator: pixels counted once, not per channel, then divided by the channels
+        return {"reconstruction": distance.sum() / (pixels.sum() + 1e-5) / image.shape[1]}
+
+    def predict(self, batch: dict) -> dict[str, Tensor]:
+        image, mask = batch["image"], batch["mask"]
+        return {
+            "reconstruction": self.reconstruct(image, mask).float(),
+            "target": self.target(image),
+            "pixel_mask": self.pixel_mask(mask),
+        }
+
+    def reconstruct(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Predicted pixels of the whole picture: (B, C, H, W) and (B, h, w) -> (B, C, H, W)."""
+        x = self.decoder(self.encode(image, mask))  # (B, H/s, W/s, C * s * s)
+        x = x.unflatten(-1, (image.shape[1], self.stride, self.stride))
+        return x.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+    def encode(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Normalised features of the coarsest level with masked patches replaced: -> (B, H/s, W/s, C)."""
+        tokens = self.backbone.embed(image)
+        tokens = torch.where(mask[..., None].bool(), self.mask_token.to(tokens.dtype), tokens)
+        return self.norm(self.backbone.encode(tokens).levels[-1].movedim(1, -1))
+
+    def pixel_mask(self, mask: Tensor) -> Tensor:
+        """(B, h, w) patches -> (B, 1, H, W) pixels, float."""
+        patch = self.backbone.strides[0]
+        return mask.repeat_interleave(patch, 1).repeat_interleave(patch, 2)[:, None].float()
+
+    def target(self, image: Tensor) -> Tensor:
+        return normalise_locally(image.float(), self.normalised_target) if self.normalised_target else image.float()
+
+    def layers(self) -> list[list[nn.Module]]:
+        return [*self.backbone.layers(), [self.norm, self.decoder]]
+
+    def no_weight_decay(self) -> set[str]:
+        return {"mask_token"}
+
+
+def normalise_locally(image: Tensor, window: int) -> Tensor:
+    """Each pixel minus the mean of its window, over its unbiased standard deviation: (B, C, H, W) -> (B, C, H, W).
+
+    Border windows count only pixels of the picture. In fp32: the variance is a small difference of large numbers.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        pad = window // 2
+        mean = F.avg_pool2d(image, window, 1, pad, count_include_pad=False)
+        square = F.avg_pool2d(image.square(), window, 1, pad, count_include_pad=False)
+        inside = F.avg_pool2d(torch.ones_like(image), window, 1, pad, count_include_pad=True) * window**2
+        variance = ((square - mean.square()) * inside / (inside - 1)).clamp_min(0)
+        return (image - mean) / (variance + 1e-6).sqrt()

@@ -1,0 +1,99 @@
+"""The shape of the house: imports go only down the floors, and starting costs nothing optional."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import muntin
+
+PACKAGE = Path(muntin.__file__).parent
+FLOORS = {
+    "cli": 7,
+    "recipes": 6,
+    "catalog": 5,
+    "predict": 5,
+    "report": 5,
+    "engine": 4,
+    "tasks": 3,
+    "models": 2,
+    "heads": 2,
+    "data": 2,
+    "evals": 2,
+    "convert": 2,
+    "layers": 1,
+    "ops": 0,
+    "errors": -1,
+}
+SAME_FLOOR = {("predict", "catalog"), ("report", "catalog")}  # the catalog is a list of names, and imports neither
+LINEAGE = {("swin_v2", "swin")}  # a model and the one it descends from
+SHARED_IN_MODELS = {"features"}  # the protocol of all backbones
+OPTIONAL = {"torchvision", "tensorboard", "timm", "transformers", "pytest"}
+
+SOURCES = [f for f in sorted(PACKAGE.rglob("*.py")) if not f.name.endswith("_test.py") and f.parent != PACKAGE]
+SOURCES += [PACKAGE / "catalog.py"]
+
+
+def modules_imported(file: Path) -> set[str]:
+    """Full names of the muntin modules that a file imports anywhere, such as 'muntin.data.files'."""
+    package = file.relative_to(PACKAGE.parent).parent.parts
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            # `from muntin import catalog` names a room, `from muntin.data import Loader` a thing in one
+            found |= {f"{base}.{alias.name}" for alias in node.names} if base == "muntin" else {base}
+            if base.split(".")[:2] == ["muntin", "models"] and base.count(".") == 1:
+                found |= {f"{base}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "muntin" and "." in name}
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def name_of(file: Path) -> str:
+    return str(file.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name_of)
+def test_imports_only_lower_floors(file):
+    here = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for module in modules_imported(file):
+        there = room(module)
+        assert there in FLOORS, f"{module}: which floor is '{there}' on?"
+        allowed = there == here or FLOORS[there] < FLOORS[here] or (here, there) in SAME_FLOOR
+        assert allowed, f"{name_of(file)} (floor {FLOORS[here]}) imports {module} (floor {FLOORS[there]})"
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "models").glob("*.py")), ids=name_of)
+def test_models_import_only_the_model_they_descend_from(file):
+    if file.name == "__init__.py" or file.name.endswith("_test.py"):
+        return
+    others = {m.split(".")[2] for m in modules_imported(file) if room(m) == "models" and m.count(".") >= 2}
+    for other in others - {file.stem} - SHARED_IN_MODELS:
+        assert (file.stem, other) in LINEAGE, f"models/{file.name} imports models/{other}.py"
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level packages in sys.modules of a fresh Python that has run `code`."""
+    show = "import sys; print('\\n' + ' '.join(sorted({m.split('.')[0] for m in sys.modules})))"
+    ran = subprocess.run([sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True)
+    return set(ran.stdout.splitlines()[-1].split())
+
+
+def test_import_muntin_loads_no_optional_package():
+    assert not loaded_after("import muntin; muntin.list_models()") & OPTIONAL
+
+
+def test_help_loads_no_torch_and_answers_within_a_second():
+    assert not loaded_after("from muntin.cli import main; main(['--help'])") & {"torch", "numpy", "PIL", "tyro", *OPTIONAL}
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "muntin", "--help"], capture_output=True, check=True)
+    assert time.perf_counter() - start < 1

@@ -1,0 +1,97 @@
+"""What README and docs tell a reader to type works: targets, verbs, options, links, Python."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from muntin import recipes
+from muntin.cli import doctor, eval, models, predict, train
+from muntin.cli import demo as demo_verb
+from muntin.cli.main import EXAMPLES, VERBS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PARSERS = {"doctor": doctor, "models": models, "eval": eval, "predict": predict, "demo": demo_verb}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+COMMANDS = [
+    pytest.param(line, id=f"{page.name}: {line}")
+    for page in PAGES
+    for block in blocks(page, "bash")
+    for line in block.splitlines()
+    if line and not line.startswith("#")
+]
+
+
+def check_muntin(arguments: list[str]) -> None:
+    """The verb exists, and its parser takes the rest; `train` resolves its recipe."""
+    verb, *rest = arguments
+    assert verb in VERBS
+    if verb == "train":
+        if rest and rest[0].endswith(".json"):  # of a run that a reader would have
+            rest[0] = "digits"
+        if rest and "--help" not in rest:
+            train.resolve(rest)
+    else:
+        PARSERS[verb].parser().parse_args(rest)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_command_is_real(line):
+    program, *arguments = shlex.split(line, comments=True)
+    if program == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert all(a in targets for a in arguments if "=" not in a)
+    elif program == "torchrun":
+        check_muntin(arguments[arguments.index("muntin") + 1 :])
+    elif program == "pip":
+        extras = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+        for named in re.findall(r"\[(\w+)\]", line):
+            assert named in extras
+    elif program.startswith("."):
+        assert "pytest" in arguments or program == ".ci/run"
+    elif program == "python":
+        assert (ROOT / arguments[0]).is_file()
+    else:
+        assert program == "muntin", f"a command this test does not know: {line}"
+        if arguments:
+            check_muntin(arguments)
+
+
+def test_examples_of_the_help_are_real():
+    for example in EXAMPLES:
+        program, *arguments = shlex.split(example)
+        assert program == "muntin"
+        check_muntin(arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if not link.startswith("http"):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_python_of_the_readme_runs(capsys):
+    model_example, *_ = blocks(ROOT / "README.md", "python")
+    exec(compile(model_example, "README.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert "swin_v2_tiny" in shown
+    assert "(1, 96, 64, 64)" in shown
+
+
+def test_python_of_the_recipes_page_runs(capsys):
+    (example,) = blocks(ROOT / "docs" / "recipes.md", "python")
+    exec(compile(example, "recipes.md", "exec"), {})
+    assert recipes.from_json(capsys.readouterr().out).schedule.epochs == 3
+
+
+def test_readme_names_every_verb():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"`muntin {verb}" in text for verb in VERBS)
