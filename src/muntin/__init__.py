@@ -1,0 +1,39 @@
+"""muntin: the Swin lineage and the models told with it, in plain PyTorch.
+
+Names are loaded when they are first used, so that importing the package costs nothing and needs torch alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .catalog import create_backbone as create_backbone
+    from .catalog import create_model as create_model
+    from .catalog import list_models as list_models
+    from .catalog import load_model as load_model
+    from .errors import RunError as RunError
+    from .errors import UserError as UserError
+
+_HOME = {
+    "create_model": "catalog",
+    "create_backbone": "catalog",
+    "list_models": "catalog",
+    "load_model": "catalog",
+    "UserError": "errors",
+    "RunError": "errors",
+}
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'muntin' has no attribute '{name}'")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

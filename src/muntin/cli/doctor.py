@@ -15,7 +15,7 @@ from typing import NamedTuple
 from .arguments import Parser
 
 OPTIONAL = {  # package -> the extra that brings it, what it is for
-    "torchvision": ("train", "reading and changing pictures: train, eval, predict, demo"),
+    "torchvision": ("train", "changing pictures while training: train, demo"),
     "tensorboard": ("train", "curves of a run, live"),
     "timm": ("peers", "the speed comparison in benchmarks/"),
     "transformers": ("peers", "the speed comparison in benchmarks/"),
@@ -23,7 +23,7 @@ OPTIONAL = {  # package -> the extra that brings it, what it is for
     "ruff": ("dev", "make lint"),
     "mypy": ("dev", "make lint"),
 }
-NEEDED_FOR_VERBS = "train"  # the extra without which train, eval, predict and demo cannot work
+NEEDED = "train"  # the extra without which not every verb works
 
 
 class Finding(NamedTuple):
@@ -43,8 +43,9 @@ def parser() -> Parser:
 def run(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
     findings = [python(), torch_build(), processor(), accelerators(), disk(Path.cwd())]
-    findings += [package(name, extra, use) for name, (extra, use) in OPTIONAL.items()]
-    findings += [torchvision_operators(), bundled_data(), self_check()]
+    for name, (extra, use) in OPTIONAL.items():
+        findings += [package(name, extra, use)] + ([torchvision_operators()] if name == "torchvision" else [])
+    findings += [bundled_data(), self_check()]
     missing = [f.todo for f in findings if f.todo]
     if given.json:
         print(json.dumps({"findings": [f._asdict() for f in findings], "todo": missing}, indent=2))
@@ -102,21 +103,25 @@ def package(name: str, extra: str, use: str) -> Finding:
     """Present or not, without importing it."""
     if importlib.util.find_spec(name):
         return Finding(name, importlib.metadata.version(name))
-    todo = f'pip install "muntin[{extra}]"' if extra == NEEDED_FOR_VERBS else ""
+    todo = f'pip install "muntin[{extra}]"' if extra == NEEDED else ""
     return Finding(name, f'not here; for {use}: pip install "muntin[{extra}]"', todo)
 
 
 def torchvision_operators() -> Finding:
     """A wheel built for another torch imports only with help; muntin gives it, and calls none of the operators."""
     if not importlib.util.find_spec("torchvision"):
-        return Finding("torchvision's operators", "not here, not needed")
-    from muntin.data import vision
-
-    vision.transforms()  # defines the schemas if the wheel could not
+        return Finding("its operators", "not here, not needed")
     import torch
 
-    works = torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::nms", "CPU")
-    return Finding("torchvision's operators", "work" if works else "do not load; muntin works without them")
+    from muntin.data.vision import functional
+
+    functional()
+    boxes, scores = torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1)
+    try:
+        torch.ops.torchvision.nms(boxes, scores, 0.5)
+    except NotImplementedError:
+        return Finding("its operators", "do not load beside this torch; muntin works without them")
+    return Finding("its operators", "work; muntin does not need them")
 
 
 def bundled_data() -> Finding:

@@ -101,7 +101,9 @@ def _depths(task: nn.Module, names: dict[nn.Parameter, str]) -> dict[nn.Paramete
     for depth, modules in enumerate(layers):
         for parameter in (p for module in modules for p in module.parameters()):
             if parameter not in names:
-                raise ValueError(f"layers()[{depth}] holds a parameter of shape {tuple(parameter.shape)} that is not the task's")
+                raise ValueError(
+                    f"layers()[{depth}] holds a parameter of shape {tuple(parameter.shape)} that is not the task's"
+                )
             if depth_of.setdefault(parameter, depth) != depth:
                 raise ValueError(f"{names[parameter]} is in layers()[{depth_of[parameter]}] and in layers()[{depth}]")
     return {parameter: depth_of.get(parameter, len(layers)) for parameter in names}
@@ -117,6 +119,8 @@ def _exempt(task: nn.Module) -> set[nn.Parameter]:
         own = dict(module.named_parameters())
         for name in own_names():
             if name not in own:
-                raise ValueError(f"{place or type(task).__name__}.no_weight_decay() names '{name}', which it does not have")
+                raise ValueError(
+                    f"{place or type(task).__name__}.no_weight_decay() names '{name}', which it does not have"
+                )
             found.add(own[name])
     return found

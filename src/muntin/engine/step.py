@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -80,11 +80,65 @@ class Step:
         names, values = self._gradients(update, batches)
         if self._world > 1:
             # The losses and the wish to stop travel together: one small exchange an update.
-            values = parallel.all_sum(torch.cat([values, values.new_full((1,), float(stop))])) / self._world
-            values, stop_share = values[:-1], values[-1:]
-        else:
-            stop_share = values.new_zeros(0)
+            values = torch.cat([values, values.new_full((1,), float(stop))])
+            values = parallel.all_sum(values) / self._world
         norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None], foreach=True)
-        # The only wait for the device in an update. Reading here keeps bad gradients out of the weights.
-        *losses, grad_norm = torch.cat([values, norm.reshape(1), stop_share]).tolist()[: len(names) + 1]
-        return Outcome({}, 0.0, 0.0, stop)
+        # The one wait for the device in an update; before the weights change, so that bad gradients never reach them.
+        # Losses are means over processes and gradients too, so every process reads the same numbers and does the same.
+        *means, grad_norm = torch.cat([values, norm.reshape(1)]).tolist()
+        if not math.isfinite(sum(means) + grad_norm):
+            raise RunError(self._why(update, math.isfinite(sum(means)), grad_norm))
+        if 0 < self._clip < grad_norm:
+            clip_grads_with_norm_(self._parameters, self._clip, norm, foreach=True)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        lr = self._schedule.lr(update, self._peak, self._updates_per_epoch)
+        return Outcome(dict(zip(names, means)), grad_norm, lr, means[-1] > 0 if self._world > 1 else stop)
+
+    def _gradients(self, update: int, batches: Iterator[Batch]) -> tuple[list[str], Tensor]:
+        """Leave the update's gradients in the parameters; names and means of this process's losses."""
+        values: list[Tensor] = []
+        for micro in range(self._accumulate):
+            batch = next(batches)
+            with self._exchange(micro == self._accumulate - 1):
+                losses = self._forward(self._model, update, micro, batch)
+                total = sum(losses.values())
+                (total / self._accumulate if self._accumulate > 1 else total).backward()  # type: ignore[union-attr]
+            values.append(torch.stack([loss.detach().float() for loss in losses.values()]))
+        return list(losses), values[0] if len(values) == 1 else torch.stack(values).mean(0)
+
+    def _forward(self, model: nn.Module, update: int, micro: int, batch: Batch) -> dict[str, Tensor]:
+        """The losses of one micro-step; the same again whenever it is called with the same weights."""
+        batch = {k: v.to(self._device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        _seed(self._device, self._seed, update, micro, self._rank)
+        with self._autocast:
+            return model(batch)
+
+    def _exchange(self, last: bool) -> AbstractContextManager[None]:
+        """Processes exchange gradients once an update, in its last micro-step."""
+        return nullcontext() if last or not isinstance(self._model, DistributedDataParallel) else self._model.no_sync()
+
+    def _why(self, update: int, loss_is_finite: bool, grad_norm: float) -> str:
+        """Why update `update` cannot be made, in words. Every process gets here or none, since they read equal numbers."""
+        epoch, done = divmod(update, self._updates_per_epoch)
+        where = f"stopped at step {update + 1} (epoch {epoch + 1}): "
+        again = itertools.islice(self._train.epoch(epoch, done * self._accumulate), self._accumulate)
+        if loss_is_finite:
+            return where + f"{non_finite.gradient_report(self._task, grad_norm)}; {non_finite.files(next(again))}"
+        parallel.unwrap(self._task)  # compiled layers would not show their outputs
+        found = non_finite.loss_report(self._task, again, lambda m, batch: self._forward(self._task, update, m, batch))
+        guilty = torch.zeros(self._world, device=self._device)
+        guilty[self._rank] = bool(found)
+        others = [str(number) for number, bad in enumerate(parallel.all_sum(guilty).tolist()) if bad]
+        if not found and others:
+            found = f"loss is not finite on process {', '.join(others)}, whose message says more"
+        return where + (found or "loss was not finite, yet it is when the same batch is computed again")
+
+
+def _seed(device: torch.device, *numbers: int) -> None:
+    """Start torch's random numbers on `device` from a value mixed from `numbers`."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    value = int.from_bytes(digest, "little") >> 1
+    torch.default_generator.manual_seed(value)  # torch.manual_seed visits every backend: 0.1 ms
+    if device.type == "cuda":
+        torch.cuda.manual_seed(value)

@@ -11,7 +11,6 @@ Everything else is `swin.py`. Sequential self-attention (sec. 3.5) is the attent
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -24,6 +23,7 @@ from ..layers.attention import WindowAttention
 from ..layers.drop import DropPath
 from ..layers.mlp import Mlp
 from ..layers.patch import grid_size, merge_neighbours
+from ..ops.constants import cached, without_autocast
 from ..ops.grouping import SMALL_MAP_RULES, Size
 from .swin import Swin, SwinConfig, _shift, stage_windows
 
@@ -58,7 +58,7 @@ class LogSpacedBias(nn.Module):
         weight, device = self.fc1.weight, self.fc1.weight.device
         wide = torch.promote_types(weight.dtype, torch.float32)
         offsets = log_spaced_offsets(window, self.scale_window or window, wide, device)
-        with torch.autocast(device.type, enabled=False):
+        with without_autocast(device):
             hidden = F.linear(offsets, weight.to(wide), self.fc1.bias.to(wide)).relu()
             return 16 * F.linear(hidden, self.fc2.weight.to(wide)).sigmoid()
 
@@ -66,7 +66,7 @@ class LogSpacedBias(nn.Module):
         return {name for name, _ in self.named_parameters()}
 
 
-@functools.lru_cache(maxsize=64)
+@cached
 def log_spaced_offsets(window: Size, scale_window: Size, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Coordinates of every offset of a window, row offset first: (prod(2 * window - 1), n).
 

@@ -6,7 +6,6 @@ shapes: `(7, 7)`, `(8, 7, 7)`, `(T, 1, 1)`, `(1, H, 1)`, `(H, W)`. Order of the 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -15,6 +14,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .constants import cached
 
 Size = tuple[int, ...]
 SmallMapRule = Callable[[Size, Size, Size], tuple[Size, Size]]
@@ -109,7 +110,7 @@ class WindowClass(NamedTuple):
     mask: Tensor | None  # (N, N), None where nothing is masked
 
 
-@functools.lru_cache(maxsize=256)
+@cached
 def window_classes(size: Size, window: Size, shift: Size, device: torch.device) -> tuple[WindowClass, ...]:
     """The at most 2^n window classes of a padded grid; together they hold every cell once.
 
@@ -132,7 +133,7 @@ def window_classes(size: Size, window: Size, shift: Size, device: torch.device) 
     return tuple(classes)
 
 
-@functools.lru_cache(maxsize=256)
+@cached
 def relative_position_index(window: Size, device: torch.device) -> Tensor:
     """Row of the bias table for each (query, key) of a window: (N, N), int64; the offset is query minus key."""
     cells = torch.stack(torch.meshgrid(*[torch.arange(w) for w in window], indexing="ij")).flatten(1)

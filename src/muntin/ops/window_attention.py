@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .constants import without_autocast
 from .attention import attend, backward_chunk, forward_chunk, probabilities, temperature_scale, unit_vectors
 from .grouping import (
     Size,
@@ -178,7 +179,7 @@ class _ByHand(torch.autograd.Function):
         wide = torch.promote_types(qkv.dtype, torch.float32)
         bias = gather_bias(table, g.window).to(wide)
         keep, kept = g.keep and any(ctx.needs_input_grad), []
-        with torch.autocast(qkv.device.type, enabled=False):
+        with without_autocast(qkv.device):
             for images, cls in _boxes(qkv, g):
                 q, k, v = _read(qkv[images], cls, g, 3)
                 q, k = _similar(q, k, s, g)
@@ -207,7 +208,7 @@ class _ByHand(torch.autograd.Function):
         dqkv, dbias = torch.empty_like(qkv), torch.zeros_like(bias)
         ds = None if s is None else torch.zeros_like(s)
         grad = grad.to(qkv.dtype)
-        with torch.autocast(qkv.device.type, enabled=False):
+        with without_autocast(qkv.device):
             for images, cls in _boxes(qkv, g):
                 q0, k0, v = _read(qkv[images], cls, g, 3)
                 q, k = _similar(q0, k0, s, g)

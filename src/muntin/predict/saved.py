@@ -44,7 +44,7 @@ def load(place: str | Path) -> SavedModel:
             f"{folder / 'config.json'} has num_classes {config['num_classes']} but names {len(classes)} classes; "
             "restore the file that was saved with the weights"
         )
-    model = catalog.create_model(config["model"], num_classes=len(classes), **config["config"])
+    model = catalog.create_model(config["model"], num_classes=len(classes), **_tuples(config["config"]))
     _check_same(weights, model.state_dict(), folder)
     model.load_state_dict(weights)
     preprocess = Preprocess.from_dict(config["preprocess"])
@@ -79,6 +79,13 @@ def _read_config(file: Path) -> dict[str, Any]:
             f"fine-tune it first: muntin train finetune --weights {file.parent} --data FOLDER"
         )
     return config
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists where a configuration has tuples."""
+    if isinstance(value, dict):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(_tuples(inner) for inner in value) if isinstance(value, list) else value
 
 
 def _read_weights(file: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models.features import Backbone
+from ..ops.constants import without_autocast
 
 
 class SimMIM(nn.Module):
@@ -90,7 +91,7 @@ def normalise_locally(image: Tensor, window: int) -> Tensor:
 
     Border windows count only pixels of the picture. In fp32: the variance is a small difference of large numbers.
     """
-    with torch.autocast(image.device.type, enabled=False):
+    with without_autocast(image.device):
         pad = window // 2
         mean = F.avg_pool2d(image, window, 1, pad, count_include_pad=False)
         square = F.avg_pool2d(image.square(), window, 1, pad, count_include_pad=False)

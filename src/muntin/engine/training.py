@@ -1,0 +1,67 @@
+"""What a recipe says about the loop itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from muntin.engine.precision import Precision
+from muntin.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the loop runs."""
+
+    batch_size: int = 64
+    """Images an update of the weights, over all processes and micro-steps."""
+    accumulate: int = 1
+    """Micro-steps an update: each takes 1/accumulate of the batch, for less memory and the same result."""
+    precision: Precision = "auto"
+    """Matrix products in bfloat16 (bf16) or not (fp32); auto: bf16 where the hardware has it."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of the weights, which is then evaluated and kept; 0: none."""
+    checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, about a third more time."""
+    compile: bool = False
+    """Compile each layer with torch.compile: slower start, faster steps."""
+    seed: int = 0
+    """Seed of everything random: weights, order of the pictures, augmentation, drop path."""
+    workers: int = 2
+    """Processes that read and transform pictures, beside each training process; 0: the training process does it."""
+    threads: int = 0
+    """CPU threads of each training process; 0: as torch chooses."""
+    save_every: int = 1
+    """Epochs between two checkpoints; the end of training always has one. 0: only the end, and each new best."""
+    keep_last: int = 2
+    """Newest checkpoints to keep, beside the best."""
+    eval_every: int = 1
+    """Epochs between two evaluations; the last epoch is always evaluated. 0: only the last."""
+    log_every: int = 0
+    """Updates between two train lines in metrics.jsonl; each epoch ends with one. 0: only those."""
+
+    def __post_init__(self) -> None:
+        lowest = {"batch_size": 1, "accumulate": 1, "keep_last": 1}
+        for name in (
+            "batch_size",
+            "accumulate",
+            "workers",
+            "threads",
+            "save_every",
+            "keep_last",
+            "eval_every",
+            "log_every",
+        ):
+            if getattr(self, name) < lowest.get(name, 0):
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least {lowest.get(name, 0)}")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"ema is {self.ema}; it is a decay, at least 0 (none) and below 1")
+
+    def micro_batch(self, world: int) -> int:
+        """Images that each of `world` processes takes at a time: the batch size of its loader."""
+        parts = world * self.accumulate
+        if self.batch_size % parts:
+            raise UserError(
+                f"batch_size {self.batch_size} cannot be shared evenly by {world} processes x {self.accumulate} micro-steps; "
+                f"use a multiple of {parts}"
+            )
+        return self.batch_size // parts

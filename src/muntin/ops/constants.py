@@ -1,0 +1,37 @@
+"""Tensors that follow from sizes alone, made once; and the context in which numbers must not be rounded."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+def cached(make: Callable[P, R]) -> Callable[P, R]:
+    """Remember what a function of sizes and a device returned.
+
+    Not while a graph is traced, whose stand-in tensors must not outlive it; and never as inference tensors, which
+    autograd would refuse later.
+    """
+
+    @torch.inference_mode(False)
+    def ordinary(*args: Any, **kwargs: Any) -> Any:
+        return make(*args, **kwargs)
+
+    remembered = functools.lru_cache(maxsize=256)(ordinary)
+
+    @functools.wraps(make)
+    def choose(*args: P.args, **kwargs: P.kwargs) -> R:
+        return make(*args, **kwargs) if torch.compiler.is_compiling() else remembered(*args, **kwargs)
+
+    return choose
+
+
+def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Inside, operations keep the types of their inputs. (Autocast knows no meta device.)"""
+    return contextlib.nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
