@@ -93,7 +93,13 @@ def test_import_muntin_loads_no_optional_package():
 
 
 def test_help_loads_no_torch_and_answers_within_a_second():
-    assert not loaded_after("from muntin.cli import main; main(['--help'])") & {"torch", "numpy", "PIL", "tyro", *OPTIONAL}
+    assert not loaded_after("from muntin.cli import main; main(['--help'])") & {
+        "torch",
+        "numpy",
+        "PIL",
+        "tyro",
+        *OPTIONAL,
+    }
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "muntin", "--help"], capture_output=True, check=True)
     assert time.perf_counter() - start < 1

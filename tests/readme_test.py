@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from muntin import recipes
-from muntin.cli import doctor, eval, models, predict, train
 from muntin.cli import demo as demo_verb
+from muntin.cli import doctor, eval, models, predict, train
 from muntin.cli.main import EXAMPLES, VERBS
 
 ROOT = Path(__file__).parents[1]

@@ -166,14 +166,21 @@ def multiply_adds(name: str, image_size: tuple[int, int] | None = None) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     found = entry(name)
+    depths = found.config.depths
+    shallow = dataclasses.replace(found.config, depths=(1,) * len(depths))  # blocks of a stage cost the same
     with torch.device("meta"):
-        model = Classifier(found.family(found.config), 1000)
-        picture = torch.empty(1, found.config.in_chans, *(image_size or found.image_size))
+        model = Classifier(found.family(shallow), 1000)
+        picture = torch.empty(1, shallow.in_chans, *(image_size or found.image_size))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(picture)
-    counts = counter.get_flop_counts()
-    bias = sum(sum(ops.values()) for module, ops in counts.items() if module.endswith(".position"))
-    return (counter.get_total_flops() - bias) // 2
+    flops = {module: sum(ops.values()) for module, ops in counter.get_flop_counts().items()}
+
+    def cost(part: str) -> int:
+        """FLOPs of a module without its position bias."""
+        return flops[part] - sum(n for m, n in flops.items() if m.startswith(part) and m.endswith(".position"))
+
+    more = sum((depth - 1) * cost(f"Classifier.backbone.stages.{i}.0") for i, depth in enumerate(depths))
+    return (cost("Classifier") + more) // 2
 
 
 # --- weights ---------------------------------------------------------------------------------------------------------
@@ -244,6 +251,8 @@ def _misfit(path: Path, problems: list[str], used: Mapping[str, Tensor], own: Ma
 def weights_file(weights: str | Path) -> Path:
     """The file meant by a file, a model folder (model.safetensors) or a run folder (model/model.safetensors)."""
     path = Path(weights)
+    if not path.exists():
+        raise UserError(f"there is no model at {path}; give a run folder, a model folder or a weights file")
     if path.is_dir():
         for candidate in (path / "model.safetensors", path / "model" / "model.safetensors"):
             if candidate.is_file():

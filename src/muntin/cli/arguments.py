@@ -15,29 +15,27 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=f"muntin {verb}", description=description, allow_abbrev=False)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        found, left = self.parse_known_args(args, namespace)
-        for token in left:
-            if token.startswith("-"):
-                raise unknown("option", token.partition("=")[0], self._option_string_actions, see=f"{self.prog} --help")
-        if left:
-            raise UserError(f"{self.prog} does not know what to do with '{left[0]}' ({self.prog} --help)")
-        return found
+        for token in args:  # before argparse, which would first miss what the misspelt option was meant to give
+            option = token.partition("=")[0]
+            if option.startswith("--") and option not in self._option_string_actions:
+                raise unknown("option", option, self._option_string_actions, see=f"{self.prog} --help")
+        return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message} ({self.prog} --help)")
+        raise UserError(f"{message} ({self.prog} --help)")
 
 
 def positive(text: str) -> int:
     """A whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    return _at_least(1, text)
 
 
-def at_least_zero(text: str) -> int:
+def not_negative(text: str) -> int:
     """A whole number of at least 0."""
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    return _at_least(0, text)
+
+
+def _at_least(lowest: int, text: str) -> int:
+    if not text.isdecimal() or int(text) < lowest:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least {lowest}")
+    return int(text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from muntin.errors import UserError
 
-from .arguments import Parser, at_least_zero, positive
+from .arguments import Parser, not_negative, positive
 
 if TYPE_CHECKING:
     from muntin.evals import TopKResult
@@ -20,7 +20,7 @@ def parser() -> Parser:
     options.add_argument("--data", required=True, help="folder, .csv of path,label, or `digits`; its val part counts")
     options.add_argument("--all", action="store_true", help="every picture, where the data has no val part of its own")
     options.add_argument("--batch-size", type=positive, default=64, help="pictures a step and process (default: 64)")
-    options.add_argument("--workers", type=at_least_zero, default=0, help="processes that read pictures (default: 0)")
+    options.add_argument("--workers", type=not_negative, default=0, help="processes that read pictures (default: 0)")
     options.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     return options
 
@@ -28,18 +28,19 @@ def parser() -> Parser:
 def run(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
 
-    from muntin.data import Loader, eval_transform, open_data
+    from muntin import catalog
+    from muntin.data import Loader, Preprocess, eval_transform, open_data
     from muntin.engine import parallel
-    from muntin.predict import evaluate, load
+    from muntin.predict import evaluate
 
-    saved = load(given.model)
+    saved = catalog.load_model(given.model)
     splits = open_data(given.data, val_share=0.0) if given.all else open_data(given.data)
     source = splits.val or splits.train
     check_classes(saved.classes, source.classes, given.model, given.data)
     device = parallel.setup()
     loader = Loader(
         source,
-        eval_transform(saved.preprocess),
+        eval_transform(Preprocess.from_dict(saved.preprocess)),
         batch_size=given.batch_size,
         workers=given.workers,
         rank=parallel.rank(),

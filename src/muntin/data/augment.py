@@ -16,11 +16,10 @@ class Augment:
 
     The published ImageNet recipe of Swin, DeiT and ConvNeXt: crop="auto", flip=0.5, randaugment=9, erasing=0.25,
     mixup=0.8, cutmix=1.0, smoothing=0.1. SimMIM's: crop="resized", crop_scale=(0.67, 1), flip=0.5.
-    Raises `UserError` for values out of range.
     """
 
     crop: Literal["none", "resized", "padded", "auto"] = "none"
-    """none: as in evaluation; resized: a random part; padded: shifted a little; auto: padded up to 32 px, else resized."""
+    """none: as in evaluation; resized: a random part; padded: shifted a bit; auto: padded up to 32 px, else resized."""
     crop_scale: tuple[float, float] = (0.08, 1.0)
     """Area of a resized crop, least and most, as a share of the picture."""
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -57,6 +56,7 @@ class Augment:
     """Label smoothing: share of the target spread evenly over all classes; 0: off."""
 
     def __post_init__(self) -> None:
+        """Raises `UserError` with all values that are out of range."""
         wrong = []
         if self.crop not in CROPS:
             wrong.append(str(unknown("crop", self.crop, CROPS)))

@@ -9,9 +9,7 @@ from pathlib import Path
 from muntin.data.picture import open_picture
 from muntin.data.source import Sample
 
-SUFFIXES = tuple(
-    [".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
-)
+SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 
 
 class Files:

@@ -28,7 +28,6 @@ class Preprocess:
 
     `crop_ratio` r > 0: resize, keeping the aspect, until the picture just covers int(size / r), then crop the centre
     (for a square size: the shorter side becomes int(size / r)). r = 0: warp to the size, ignoring the aspect.
-    Raises `UserError` for values out of range.
     """
 
     image_size: tuple[int, int] = (224, 224)
@@ -43,6 +42,7 @@ class Preprocess:
     """Standard deviation of each channel on the scale 0 to 1."""
 
     def __post_init__(self) -> None:
+        """Raises `UserError` with all values that are out of range."""
         size, wrong = self.image_size, []
         if len(size) != 2 or not all(1 <= side <= LONGEST_SIDE for side in size):
             wrong.append(f"image_size {size} must be height and width, 1 to {LONGEST_SIDE}")

@@ -132,5 +132,5 @@ def test_the_optimizer_goes_on_by_name_even_when_grouped_otherwise(tmp_path):
 
 def test_the_state_of_a_foreign_parameter_is_refused():
     _, optimizer = _trained(1.0)
-    with pytest.raises(UserError, match="'7.weight'"):
+    with pytest.raises(UserError, match=r"'7\.weight'"):
         checkpoint.load_optimizer(optimizer, {"7.weight/exp_avg": torch.zeros(2)})

@@ -11,9 +11,9 @@ from torch import nn
 class Ema:
     """A copy of `task` whose whole state dict follows the trained one: e = decay * e + (1 - decay) * w.
 
-    Buffers are averaged as weights are, integer ones (counters, indices) copied; the decay has no warm-up (timm ModelEma,
-    as DeiT and ConvNeXt use it). `module` is the averaged task: in eval mode, without gradients. The tensors of `task` are
-    looked up once, so it must keep them (load into them, never replace them).
+    Buffers are averaged as weights are, integer ones (counters, indices) copied; the decay has no warm-up (timm
+    ModelEma, as DeiT and ConvNeXt use it). `module` is the averaged task: in eval mode, without gradients. The tensors
+    of `task` are looked up once, so it must keep them (load into them, never replace them).
     """
 
     def __init__(self, task: nn.Module, decay: float):

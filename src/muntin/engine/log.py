@@ -24,9 +24,10 @@ DRAW_SECONDS = 0.25  # between two drawings of the live line
 class Log:
     """Reports of one training run; `with Log(...) as log`.
 
-    A line of `metrics.jsonl` is {"epoch", "step", "split": "train" | "val", ...}: epochs count from 1, step is the number of
-    updates done. Train lines hold the means over the updates since the train line before, "lr" and speed. On a terminal
-    one line is redrawn in place; elsewhere every train line is printed. Process 0 alone writes and prints.
+    A line of `metrics.jsonl` is {"epoch", "step", "split": "train" | "val", ...}: epochs count from 1, step is the
+    number of updates done. Train lines hold the means over the updates since the train line before, the last update's
+    "lr", and speed: "images_per_second", "data_wait" (share of the time), "memory_gib". On a terminal one line is
+    redrawn in place; elsewhere every train line is printed. Process 0 alone writes and prints.
     """
 
     def __init__(
@@ -41,7 +42,10 @@ class Log:
         done: int = 0,
         console: Console | None = None,
     ):
-        """updates: of the whole run; images: an update; done: updates that a resumed run has behind it: later lines go."""
+        """updates: of the whole run; images: of one update; main: this is process 0.
+
+        done: updates that a resumed run has behind it; lines of metrics.jsonl from after them are removed.
+        """
         self.history = _lines_until(done, out / "metrics.jsonl")
         self._main, self._epochs, self._updates, self._images, self._device = main, epochs, updates, images, device
         self._out, self._first, self._started = out, done, time.perf_counter()
@@ -90,7 +94,7 @@ class Log:
         self.restart_clock()
 
     def progress(self, epoch: int, step: int, loss: float, lr: float, waited: float) -> None:
-        """After every update: `loss` of this update, `waited` seconds for its data. Redraws the live line now and then."""
+        """After every update: its loss, and the seconds it waited for data. Redraws the live line now and then."""
         self._waited += waited
         self._counted += 1
         if self._live is not None and (now := time.perf_counter()) - self._drawn > DRAW_SECONDS:

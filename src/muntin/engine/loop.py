@@ -88,8 +88,8 @@ def fit(
     evaluate: metrics of a task, the same on every process; called without gradients, in eval mode, under autocast, with
         the averaged weights where there is an EMA.
     best_by: the metric whose best evaluation is kept as checkpoints/best; empty: none is.
-    resume: go on from the newest undamaged checkpoint in `out`, in the middle of an epoch if it was taken there. The run
-        is then, bit for bit, what it would have been without the stop (on the same number of processes).
+    resume: go on from the newest undamaged checkpoint in `out`, in the middle of an epoch if it was taken there. The
+        run is then, bit for bit, what it would have been without the stop (on the same number of processes).
     on_save: puts more files, such as the exported model, into the folder of every checkpoint.
 
     Ctrl-C and SIGTERM end a run after the current update with a checkpoint and KeyboardInterrupt.
@@ -157,10 +157,9 @@ def fit(
                         with log.pause("saving"):
                             _save(folder, task, ema, optimizer, state, training.keep_last, improved, on_save)
                     if outcome.stop:
-                        log.say(
-                            f"interrupted after step {state.update}; its checkpoint is in {folder}, resume from there"
+                        raise KeyboardInterrupt(
+                            f"interrupted after step {state.update}, saved in {folder}: resume from it"
                         )
-                        raise KeyboardInterrupt
         finally:
             parallel.unwrap(task)
     if ema:
@@ -286,11 +285,11 @@ def _load(
         )
     if bool(parts["ema"]) != (ema is not None):
         raise UserError(f"{found} was made {'with' if parts['ema'] else 'without'} an EMA; resume with the same `ema`")
-    for module, weights in ((task, parts["model"]), (ema and ema.module, parts["ema"])):
-        try:
-            if module is not None:
-                module.load_state_dict(weights)
-        except RuntimeError as error:
-            raise UserError(f"{found} holds another model: {' '.join(str(error).split())[:300]}") from None
+    try:
+        task.load_state_dict(parts["model"])
+        if ema is not None:
+            ema.module.load_state_dict(parts["ema"])
+    except RuntimeError as error:
+        raise UserError(f"{found} holds another model: {' '.join(str(error).split())[:300]}") from None
     checkpoint.load_optimizer(optimizer, parts["optimizer"])
     return state

@@ -1,7 +1,7 @@
 """AdamW as the papers use it: what decays, and how fast each depth learns.
 
-Weight decay skips 1-D parameters, biases, and what a module names in `no_weight_decay()` (Swin, optimizer.py). Layer-wise
-decay of the learning rate (BEiT; SimMIM sec. 4.1) follows `task.layers()`, never the names of parameters.
+Weight decay skips 1-D parameters, biases, and what a module names in `no_weight_decay()` (Swin, optimizer.py).
+Layer-wise decay of the learning rate (BEiT, SimMIM fine-tuning) follows `task.layers()`, never the names of parameters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Optim:
     lr: float = 1e-3
     """Peak learning rate, stated for an update of `lr_batch` images."""
     lr_batch: int = 0
-    """Images an update that `lr` is stated for; the rate used is lr * batch_size / lr_batch. 0: `lr` is used as it is."""
+    """Images an update that `lr` is stated for: the rate used is lr * batch_size / lr_batch. 0: `lr` as it is."""
     weight_decay: float = 0.05
     """Weight decay; 1-D parameters, biases and what a module exempts (bias tables, position embeddings) have none."""
     betas: tuple[float, float] = (0.9, 0.999)

@@ -21,8 +21,9 @@ from muntin.errors import UserError
 def setup(device: str = "auto") -> torch.device:
     """Join the other processes, if `torchrun` started some, and return the device of this one.
 
-    device: "cpu", "cuda", "cuda:1", ... or "auto": a CUDA device where there is one, else the CPU. Under torchrun, "cuda"
-    is the device of this process's local rank. Processes talk by NCCL on CUDA, by gloo on the CPU. Call `cleanup` last.
+    device: "cpu", "cuda", "cuda:1", ... or "auto": a CUDA device where there is one, else the CPU. Under torchrun,
+    "cuda" is the device of this process's local rank. Processes talk by NCCL on CUDA, by gloo on the CPU. Call
+    `cleanup` last.
     Raises UserError for a device that is not there.
     """
     kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
@@ -84,14 +85,14 @@ def wrap(task: nn.Module, *, checkpointing: bool = False, compile: bool = False)
 
     The order, from the inside out:
 
-    1. Activation checkpointing, a layer of `task.layers()` at a time: only a layer's input is kept, the rest is computed
-       again in the backward pass. Innermost, so that the compiler sees the recomputation and can plan it.
+    1. Activation checkpointing, a layer of `task.layers()` at a time: only a layer's input is kept, the rest is
+       computed again in the backward pass. Innermost, so that the compiler sees the recomputation and can plan it.
     2. torch.compile, a layer at a time: equal blocks share one compilation, and start-up does not grow with depth.
     3. Spreading over processes: DistributedDataParallel. Outermost, since it hooks the parameters' gradients and moves
        buckets of them while the backward pass runs. (Sharding takes this place: per layer first, then the task.)
 
-    DDP leaves buffers alone, as Swin's official code does: they follow from sizes, or (batch norm) stay each process's own.
-    Every process must hold the same weights before (`broadcast`).
+    DDP leaves buffers alone, as Swin's official code does: they follow from sizes, or (batch norm) stay each process's
+    own. Every process must hold the same weights before (`broadcast`).
     """
     modules = list(dict.fromkeys(module for group in task.layers() for module in group))  # type: ignore[operator]
     for module in modules:
@@ -105,7 +106,7 @@ def wrap(task: nn.Module, *, checkpointing: bool = False, compile: bool = False)
 
 
 def unwrap(task: nn.Module) -> None:
-    """Take checkpointing and compilation off the layers again, so that hooks see every module and the task can be copied."""
+    """Take checkpointing and compilation off the layers again: hooks see every module, the task can be copied."""
     for module in task.modules():
         forward = module.__dict__.get("forward")
         if isinstance(forward, functools.partial) and forward.func is checkpoint:

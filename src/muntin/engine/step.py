@@ -119,7 +119,7 @@ class Step:
         return nullcontext() if last or not isinstance(self._model, DistributedDataParallel) else self._model.no_sync()
 
     def _why(self, update: int, loss_is_finite: bool, grad_norm: float) -> str:
-        """Why update `update` cannot be made, in words. Every process gets here or none, since they read equal numbers."""
+        """Why update `update` cannot be made, in words. Every process gets here or none: they read equal numbers."""
         epoch, done = divmod(update, self._updates_per_epoch)
         where = f"stopped at step {update + 1} (epoch {epoch + 1}): "
         again = itertools.islice(self._train.epoch(epoch, done * self._accumulate), self._accumulate)

@@ -61,7 +61,7 @@ class Training:
         parts = world * self.accumulate
         if self.batch_size % parts:
             raise UserError(
-                f"batch_size {self.batch_size} cannot be shared evenly by {world} processes x {self.accumulate} micro-steps; "
-                f"use a multiple of {parts}"
+                f"batch_size {self.batch_size} cannot be shared evenly by {world} processes x {self.accumulate} "
+                f"micro-steps; use a multiple of {parts}"
             )
         return self.batch_size // parts

@@ -39,13 +39,15 @@ def temperature_scale(logit_scale: Tensor) -> Tensor:
     return logit_scale.to(wide).clamp(max=MAX_LOGIT_SCALE).exp()
 
 
-def unit_vectors(x: Tensor) -> Tensor:
-    """x / max(|x|, 1e-12) along the last axis, in fp32 or wider."""
-    return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
+def unit_vectors(x: Tensor, s: Tensor | float = 1.0) -> Tensor:
+    """s * x / max(|x|, 1e-12) along the last axis, in fp32 or wider."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide).clamp_min(1e-12)
+    return x * (s / length)
 
 
-def forward_chunk(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """One chunk of attention without autograd: (H, G, N, D) each and bias (H, 1, N, N) -> output, P.
+def forward_chunk(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, out: Tensor) -> Tensor:
+    """One chunk of attention without autograd: (H, G, N, D) each, bias (H, 1, N, N); fills `out`, returns P.
 
     P is in fp32 or wider. The softmax runs in place: for small chunks the whole chain stays in the cache.
     """
@@ -53,18 +55,22 @@ def forward_chunk(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> tuple[Tensor
     wide = torch.promote_types(logits.dtype, torch.float32)
     logits = logits.add_(bias) if logits.dtype == wide else logits + bias
     P = torch.softmax(logits, -1, out=logits)
-    return P.to(v.dtype) @ v, P
+    torch.bmm(P.to(v.dtype).flatten(0, 1), v.flatten(0, 1), out=out.flatten(0, 1))
+    return P
 
 
 def backward_chunk(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, P: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of one chunk: (H, G, N, D) each, P (H, G, N, N) -> dq, dk, dv and dbias (H, N, N), summed over G."""
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, P: Tensor, out: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """Gradients of one chunk: (H, G, N, D) each, P (H, G, N, N); fills `out` with dq, dk, dv, returns dbias (H, N, N)."""
+    q, k, v, grad = (t.flatten(0, 1) for t in (q, k, v, grad))
+    dq, dk, dv = (t.flatten(0, 1) for t in out)
+    P_b = P.flatten(0, 1)
+    torch.bmm(P_b.to(v.dtype).mT, grad, out=dv)
     wide = torch.promote_types(P.dtype, torch.float32)
-    P_v = P.to(v.dtype)
-    dv = P_v.mT @ grad
-    dP = (grad @ v.mT).to(wide)
-    dS = torch.ops.aten._softmax_backward_data(dP, P.to(wide), -1, wide)
-    dbias = dS.sum(1)
+    dS = torch.ops.aten._softmax_backward_data((grad @ v.mT).to(wide), P_b.to(wide), -1, wide)
+    dbias = dS.view_as(P).sum(1)
     dS = dS.to(q.dtype)
-    return dS @ k, dS.mT @ q, dv, dbias
+    torch.bmm(dS, k, out=dq)
+    torch.bmm(dS.mT, q, out=dk)
+    return dbias

@@ -131,7 +131,7 @@ def _rolled_windows(
     if s is None:
         q = q * scale
     else:
-        q, k = unit_vectors(q) * s, unit_vectors(k)
+        q, k = unit_vectors(q, s), unit_vectors(k)
     bias = gather_bias(table, window)[None]
     if any(shift):
         bias = bias + shift_mask(tuple(size), window, shift).to(bias)[:, None]
@@ -183,11 +183,11 @@ class _ByHand(torch.autograd.Function):
             for images, cls in _boxes(qkv, g):
                 q, k, v = _read(qkv[images], cls, g, 3)
                 q, k = _similar(q, k, s, g)
-                o = torch.empty_like(v)
+                o = v.new_empty(v.shape)
                 P = v.new_empty(*v.shape[:3], v.shape[2]) if keep else None
                 for hs, ws in _chunks(v):
                     b = _chunk_bias(bias[hs], cls)
-                    o[hs, ws], p = forward_chunk(q[hs, ws], k[hs, ws], v[hs, ws], b)
+                    p = forward_chunk(q[hs, ws], k[hs, ws], v[hs, ws], b, out=o[hs, ws])
                     if P is not None:
                         P[hs, ws] = p
                 kept.append(P)
@@ -214,14 +214,14 @@ class _ByHand(torch.autograd.Function):
                 q, k = _similar(q0, k0, s, g)
                 (do,) = _read(grad[images], cls, g, 1)
                 P = rest.pop(0) if rest else None
-                dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+                dq, dk, dv = (t.new_empty(t.shape) for t in (q, k, v))
                 for hs, ws in _chunks(v):
+                    qkv_chunk = q[hs, ws], k[hs, ws], v[hs, ws]
                     if P is None:
-                        _, p = forward_chunk(q[hs, ws], k[hs, ws], v[hs, ws], _chunk_bias(bias[hs], cls))
+                        p = forward_chunk(*qkv_chunk, _chunk_bias(bias[hs], cls), out=dv[hs, ws])
                     else:
                         p = P[hs, ws]
-                    dq[hs, ws], dk[hs, ws], dv[hs, ws], db = backward_chunk(do[hs, ws], q[hs, ws], k[hs, ws], v[hs, ws], p)
-                    dbias[hs] += db
+                    dbias[hs] += backward_chunk(do[hs, ws], *qkv_chunk, p, out=(dq[hs, ws], dk[hs, ws], dv[hs, ws]))
                 if s is None:
                     dq.mul_(g.scale)
                 else:
@@ -265,7 +265,7 @@ def _similar(q: Tensor, k: Tensor, s: Tensor | None, g: _Geometry) -> tuple[Tens
     """Queries and keys whose product is the similarity: scaled, or unit vectors with the temperature in q."""
     if s is None:
         return q * g.scale, k
-    return unit_vectors(q).mul_(s[:, None]), unit_vectors(k)
+    return unit_vectors(q, s[:, None]), unit_vectors(k)
 
 
 def _scaled_unit_backward(grad: Tensor, x: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -1,4 +1,4 @@
-"""Using a trained model: load it, measure it, ask it about pictures."""
+"""Using a trained model: measure it, ask it about pictures."""
 
 from .evaluate import evaluate as evaluate
 from .predictor import Prediction as Prediction
@@ -6,16 +6,12 @@ from .predictor import Predictions as Predictions
 from .predictor import Predictor as Predictor
 from .records import write_csv as write_csv
 from .records import write_jsonl as write_jsonl
-from .saved import SavedModel as SavedModel
-from .saved import load as load
 
 __all__ = [
     "Prediction",
     "Predictions",
     "Predictor",
-    "SavedModel",
     "evaluate",
-    "load",
     "write_csv",
     "write_jsonl",
 ]

@@ -27,9 +27,10 @@ def draw(image: Image.Image, label: str, score: float) -> Image.Image:
 
 
 def drawn_file(folder: Path, name: str, taken: set[Path]) -> Path:
-    """Where the drawing of the picture `name` goes: `folder/<stem>.png`, numbered when that is in `taken`, to which it is added.
+    """Where the drawing of the picture `name` goes: `folder/<stem>.png`, numbered when that is taken.
 
-    `taken` holds resolved paths: the pictures themselves, which are never written over, and earlier drawings.
+    `taken` holds resolved paths, and gets this one: the pictures themselves, which are never written over, and
+    earlier drawings.
     """
     stem, number = Path(name).stem, 1
     file = folder / f"{stem}.png"

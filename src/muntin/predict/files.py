@@ -13,6 +13,7 @@ from PIL import Image
 from muntin.data.digits import Digits
 from muntin.data.files import SUFFIXES, pictures_below
 from muntin.data.picture import open_picture
+from muntin.data.source import Source
 from muntin.errors import UserError
 
 
@@ -41,7 +42,11 @@ def find_pictures(places: Iterable[str | Path]) -> list[Picture]:
 
 def _held_out_digits() -> list[Picture]:
     digits = Digits("val")
-    return [Picture(digits.name(i), lambda i=i: digits.read(i).image) for i in range(len(digits))]
+    return [Picture(digits.name(i), partial(_image, digits, i)) for i in range(len(digits))]
+
+
+def _image(source: Source, index: int) -> Image.Image:
+    return source.read(index).image
 
 
 def _paths(place: str) -> list[str]:

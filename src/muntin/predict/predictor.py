@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from muntin import catalog
+from muntin.data import Preprocess
 from muntin.errors import UserError
 
 from .draw import draw, drawn_file
 from .files import Picture, find_pictures
-from .saved import SavedModel, load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +48,16 @@ class Predictor:
     >>> Predictor.load("runs/first").predict(["photos", "one.jpg"]).found[0].label
     """
 
-    def __init__(self, saved: SavedModel, device: torch.device | str = "cpu"):
+    def __init__(self, saved: catalog.Saved, device: torch.device | str = "cpu"):
         self.model = saved.model.to(device)
         self.classes = saved.classes
         self.device = torch.device(device)
-        self._to_tensor = saved.preprocess.transform()
+        self._to_tensor = Preprocess.from_dict(saved.preprocess).transform()
 
     @classmethod
     def load(cls, place: str | Path, device: torch.device | str = "cpu") -> Predictor:
-        """From a run folder or a model folder. Raises UserError where `saved.load` does."""
-        return cls(load(place), device)
+        """From a run folder or a model folder. Raises UserError where `catalog.load_model` does."""
+        return cls(catalog.load_model(place), device)
 
     def predict(
         self, places: Iterable[str | Path], *, top: int = 5, batch_size: int = 32, save: Path | None = None

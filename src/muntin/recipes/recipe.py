@@ -19,6 +19,9 @@ from muntin.engine import Optim, Schedule, Training
 from muntin.errors import UserError, unknown
 
 
+OVERRIDES = ("patch", "dim", "depths", "heads", "window", "pretrained_window")  # fields that models have too
+
+
 @dataclass(frozen=True, kw_only=True)
 class About:
     """What a reader wants to know of a recipe before starting it."""
@@ -39,12 +42,12 @@ class About:
 class ModelChoice:
     """Which model, from which weights, and how it differs from the published variant (None: as published)."""
 
-    name: str
-    """Name of the model; `muntin models` lists them."""
+    name: str = ""
+    """Name of the model, see `muntin models`; empty: the model that `weights` were saved with, its overrides too."""
     weights: str = ""
     """Weights to start from: a run folder, a model folder or a file; empty for none."""
     from_scratch: bool = True
-    """Start from random weights. Recipes that fine-tune set it to False and refuse to start without `weights`."""
+    """Whether random weights will do when `weights` is empty; recipes that fine-tune say no, and then refuse to start."""
     drop_path_rate: float = 0.0
     """Stochastic depth: the rate of the last block, in [0, 1); grows linearly from 0 at the first."""
     patch: tuple[int, int] | None = None
@@ -57,12 +60,13 @@ class ModelChoice:
     """Attention heads of each stage."""
     window: tuple[int, int] | None = None
     """Attention window, height and width in cells."""
+    pretrained_window: tuple[tuple[int, int], ...] | None = None
+    """Swin V2: each stage's window in pre-training, which scales the log-CPB when `window` is another."""
 
     def config(self) -> dict[str, Any]:
-        """The overrides `create_model` is given: the fields that are set, and the drop-path rate."""
-        names = ("patch", "dim", "depths", "heads", "window")
-        chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return chosen | {"drop_path_rate": self.drop_path_rate}
+        """The fields that are set, under the names of the model's config."""
+        chosen = {name: getattr(self, name) for name in OVERRIDES}
+        return {name: value for name, value in chosen.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

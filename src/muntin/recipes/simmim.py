@@ -6,8 +6,6 @@ rates are written for 512 pictures, as there, and scale with the batch of 2,048.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from muntin.data import Augment, Preprocess
 from muntin.engine import Optim, Schedule, Training
 
@@ -83,7 +81,7 @@ def simmim_finetune_swin_base_100ep() -> Recipe:
             paper=PAPER,
             command="torchrun --nproc-per-node 16 -m muntin train simmim_finetune_swin_base_100ep "
             "--data IMAGENET --weights runs/simmim_swin_base_100ep",
-            hardware="official: 16 V100, batch 128 each",
+            hardware="official: 16 GPUs, 128 pictures each",
             expected="82.8 % top-1 on the ImageNet-1K validation set (official repository)",
             notes="The official code fine-tunes in fp32; give --precision fp32 for the same.",
         ),
@@ -105,7 +103,7 @@ def _pretraining(
         model=model,
         data=DataChoice(path=""),
         preprocess=Preprocess(image_size=(192, 192), crop_ratio=0.875, interpolation="bilinear"),
-        augment=Augment(crop_scale=(0.67, 1.0), flip=0.5),
+        augment=Augment(crop="resized", crop_scale=(0.67, 1.0), flip=0.5),
         masking=masking,
         optim=Optim(lr=lr, lr_batch=512, weight_decay=0.05, betas=(0.9, 0.999), clip_grad=5.0),
         schedule=schedule,
@@ -113,7 +111,7 @@ def _pretraining(
         about=About(
             paper=PAPER,
             command=f"torchrun --nproc-per-node 16 -m muntin train {name} --data IMAGENET",
-            hardware="official: 16 V100, batch 128 each",
+            hardware="official: 16 GPUs, 128 pictures each",
             expected=metric,
             notes=DECAY_NOTE,
         ),

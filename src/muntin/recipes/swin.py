@@ -1,4 +1,4 @@
-"""Swin Transformer (Liu et al., 2021, arXiv:2103.14030): ImageNet-1K from scratch, and at 384 from the 224 weights.
+"""Swin Transformer (Liu et al., 2021, arXiv:2103.14030): ImageNet-1K at 224 from scratch.
 
 Values: configs/swin and config.py of the official code. Learning rates are written for 512 pictures, as there, and scale
 with the batch: 5e-4 becomes 1e-3 at the paper's 1,024.
@@ -13,15 +13,8 @@ from .recipe import About, DataChoice, ModelChoice, Recipe
 
 PAPER = "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, 2021, arXiv:2103.14030"
 
-AUGMENT = Augment(
-    crop_scale=(0.08, 1.0),
-    flip=0.5,
-    randaugment=9.0,
-    erasing=0.25,
-    mixup=0.8,
-    cutmix=1.0,
-    smoothing=0.1,
-)  # timm's rand-m9-mstd0.5-inc1; the official colour jitter of 0.4 is without effect beside RandAugment
+# rand-m9-mstd0.5-inc1 in timm's words; the official colour jitter of 0.4 has no effect beside RandAugment
+AUGMENT = Augment(crop="auto", flip=0.5, randaugment=9, erasing=0.25, mixup=0.8, cutmix=1.0, smoothing=0.1)
 
 
 def imagenet(name: str, *, drop_path_rate: float, image_size: int, expected: str, paper: str = PAPER) -> Recipe:
@@ -41,7 +34,7 @@ def imagenet(name: str, *, drop_path_rate: float, image_size: int, expected: str
         about=About(
             paper=paper,
             command=f"torchrun --nproc-per-node 8 -m muntin train {name} --data IMAGENET",
-            hardware="paper: 8 V100, batch 128 each",
+            hardware="official: 8 GPUs, 128 pictures each",
             expected=expected,
             notes="The official code runs fp16 with a scaled loss; here it is bf16 where the device has it.",
         ),
@@ -50,18 +43,18 @@ def imagenet(name: str, *, drop_path_rate: float, image_size: int, expected: str
 
 def swin_tiny() -> Recipe:
     """Swin-T on ImageNet-1K at 224, 300 epochs from scratch: 81.2 top-1."""
-    return imagenet("swin_tiny", drop_path_rate=0.2, image_size=224, expected=expected(81.2, 95.5))
+    return imagenet("swin_tiny", drop_path_rate=0.2, image_size=224, expected=published(81.2, 95.5))
 
 
 def swin_small() -> Recipe:
     """Swin-S on ImageNet-1K at 224, 300 epochs from scratch: 83.2 top-1."""
-    return imagenet("swin_small", drop_path_rate=0.3, image_size=224, expected=expected(83.2, 96.2))
+    return imagenet("swin_small", drop_path_rate=0.3, image_size=224, expected=published(83.2, 96.2))
 
 
 def swin_base() -> Recipe:
     """Swin-B on ImageNet-1K at 224, 300 epochs from scratch: 83.5 top-1."""
-    return imagenet("swin_base", drop_path_rate=0.5, image_size=224, expected=expected(83.5, 96.5))
+    return imagenet("swin_base", drop_path_rate=0.5, image_size=224, expected=published(83.5, 96.5))
 
 
-def expected(top1: float, top5: float) -> str:
+def published(top1: float, top5: float) -> str:
     return f"top-1 {top1} %, top-5 {top5} % on the ImageNet-1K validation set (official model hub)"

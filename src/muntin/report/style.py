@@ -28,13 +28,12 @@ h1{font-size:clamp(34px,5vw,50px);line-height:1.1;margin:0 0 14px;overflow-wrap:
 background:var(--raised);border:1px solid var(--rule);border-radius:10px;overflow:hidden}
 .tile{box-shadow:0 0 0 1px var(--rule);padding:18px 20px 16px;display:flex;flex-direction:column;gap:2px;min-width:0}
 .tile span{font-size:13px;color:var(--soft)}
-.tile strong{font:600 26px/1.3 var(--serif);letter-spacing:-.01em;overflow-wrap:anywhere}
+.tile strong{text-wrap:balance;font:600 26px/1.3 var(--serif);letter-spacing:-.01em;overflow-wrap:anywhere}
 .tile:first-child strong{color:var(--accent)}
 .tile small{font-size:12.5px;line-height:1.4;color:var(--faint)}
 section{margin-top:72px;scroll-margin-top:32px}
 h2{font-size:28px;line-height:1.25;margin:0 0 14px;display:flex;gap:14px;align-items:baseline;overflow-wrap:anywhere}
-h2 span{font:500 14px var(--sans);color:var(--accent);min-width:1.2em}
-h3{font-size:15px;font-weight:600;margin:28px 0 10px}
+h2 span{font:500 14px var(--sans);color:var(--accent);min-width:1.4em}
 h4{font-size:13.5px;font-weight:600;margin:0 0 6px;line-height:1.4;overflow-wrap:anywhere}
 h4 small{font-weight:400;color:var(--faint);font-size:12px}
 nav{font-size:14px;line-height:1.4;padding:20px 48px 0;max-width:956px;width:100%;margin:0 auto}
@@ -110,7 +109,6 @@ background:linear-gradient(90deg,var(--less),var(--raised),var(--more))}
 details{margin:12px 0;border-top:1px solid var(--rule);padding-top:12px}
 details details{border-left:1px solid var(--rule);border-top:0;padding:0 0 0 16px;margin:10px 0 10px 4px}
 summary{cursor:pointer;font-weight:500;font-size:14.5px}summary::marker{color:var(--faint)}
-summary small{color:var(--faint);font-weight:400;margin-left:6px}
 dl{display:grid;grid-template-columns:fit-content(45%) minmax(0,1fr);gap:3px 28px;margin:10px 0 14px;
 font:13px/1.6 var(--mono)}
 dt{color:var(--soft);overflow-wrap:anywhere}dd{margin:0;overflow-wrap:anywhere}
@@ -119,7 +117,7 @@ footer{margin-top:96px;padding-top:20px;border-top:1px solid var(--rule);font-si
 @media(max-width:640px){main{padding:36px 20px 64px}nav{padding:16px 20px 0}th,td{padding-left:18px}
 .bars{grid-template-columns:1fr auto}.bars .name{grid-column:1/-1;margin-bottom:-8px}}
 @media print{body{display:block;font-size:10.5pt;background:#fff}nav{display:none}main{max-width:none;padding:0}
-section{margin-top:32px}figure,.chart,.card,.block,tr{break-inside:avoid}h2,h3,h4{break-after:avoid}
+section{margin-top:32px}figure,.chart,.card,.block,tr{break-inside:avoid}h2,h4,section>p{break-after:avoid}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}details::details-content{content-visibility:visible;
 block-size:auto}}
 """

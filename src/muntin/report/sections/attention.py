@@ -40,9 +40,10 @@ def attention(
         element("div", None, *[_block(picture, one) for one in maps]),
         "The blue square is the token that asks (the query), the orange frame its window, the fine lines the borders "
         "of all windows; cells the query cannot see are darkened. The stronger the orange in a cell, the more "
-        "attention the query pays to it, relative to the cell it pays most to. Compare the plain block with the "
-        "shifted one: the same query gets other neighbours. Where the shift brings together cells from opposite edges "
-        "of the picture, a mask keeps them apart, so that windows at the rim are smaller.",
+        "attention the query pays to it, relative to the cell it pays most to. On a fine grid the heads are shown "
+        "close up. Compare the plain block with the shifted one: the same query gets other neighbours. Where the "
+        "shift brings together cells from opposite edges of the picture, a mask keeps them apart, so that windows at "
+        "the rim are smaller.",
     )
 
 
@@ -80,7 +81,8 @@ def _panel(picture: Image.Image, one: AttentionMap, head: Tensor | None, label: 
     frame = {"class": "window", "x": left, "y": top, "width": right - left, "height": bottom - top}
     row, column = one.cell
     query = {"class": "query", "x": column, "y": row, "width": 1, "height": 1}
-    box = {"viewBox": f"0 0 {columns} {rows}", "role": "img", "aria-label": f"{one.name}, {label}"}
+    view = f"0 0 {columns} {rows}" if head is None else _close_up(one)
+    box = {"viewBox": view, "role": "img", "aria-label": f"{one.name}, {label}"}
     return element("div", None, element("svg", box, *parts, element("rect", frame), element("rect", query)), label)
 
 
@@ -93,7 +95,17 @@ def _overlay(head: Tensor, one: AttentionMap) -> Image.Image:
     inside = pixels[top:bottom, left:right]
     inside[..., :3] = torch.tensor(GLOW, dtype=torch.float32)
     inside[..., 3] = glow[top:bottom, left:right]
-    return Image.fromarray(np.ascontiguousarray(pixels.round().to(torch.uint8).numpy()), "RGBA")
+    return Image.fromarray(np.ascontiguousarray(pixels.round().to(torch.uint8).numpy()))
+
+
+def _close_up(one: AttentionMap) -> str:
+    """The part of a large grid that holds every window the query may be in; it is the same for plain and shifted."""
+    size = one.heads.shape[1:]
+    if any(side < 4 * window for side, window in zip(size, one.window)):
+        return f"0 0 {size[1]} {size[0]}"
+    sides = [2 * window + 1 for window in one.window]
+    row, column = (min(max(at - side // 2, 0), end - side) for at, side, end in zip(one.cell, sides, size))
+    return f"{column} {row} {sides[1]} {sides[0]}"
 
 
 def _lattice(one: AttentionMap, rows: int, columns: int) -> str:

@@ -54,6 +54,14 @@ def test_overlay_glows_with_attention_and_shades_what_is_not_seen(html):
     assert outside[3] > 0
 
 
+def test_on_a_fine_grid_heads_are_shown_close_up():
+    heads = torch.zeros(1, 32, 24)
+    heads[0, 8:12, 20:24] = 1 / 16
+    page = Page("run")
+    sections.attention(page, Image.new("L", (96, 128)), [AttentionMap("block", (9, 23), (4, 4), (0, 0), (4, 4), heads)])
+    assert re.findall(r'viewBox="([\d ]+)" role="img" aria-label="block', page.html()) == ["0 0 24 32", "15 5 9 9"]
+
+
 def test_heads_and_their_mean_get_a_panel_each(html):
     assert [label in html for label in ("windows</div>", "head 2</div>", "mean of 2 heads</div>")] == [True] * 3
 

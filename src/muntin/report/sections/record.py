@@ -20,7 +20,6 @@ MEANING = {  # files and folders of a run folder
     "checkpoints": "training state to resume from",
     "model": "the exported weights, with configuration, preprocessing and class names",
     "summary.json": "the key numbers of this page",
-    "report.html": "this page",
 }
 
 
@@ -55,14 +54,13 @@ def files(
     title: str = "Files",
     text: str = "What the run left in its folder, beside this page.",
 ) -> None:
-    """Add the entries of the run folder with their sizes; links work while the page stays in the folder."""
+    """Add the entries of the run folder, without the report, and their sizes; links work while the page stays there."""
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"the run folder {folder} is not there")
     page.section(title, text)
-    entries = {path.name: path for path in folder.iterdir() if not path.name.endswith(".part")}
-    rows = [_file_row(path) for path in sorted(entries.values(), key=lambda path: path.name)]
-    page.table(["file", "size", "what it is"], rows)
+    rows = [_file_row(path) for path in sorted(folder.iterdir()) if not path.name.startswith("report.html")]
+    page.add(element("div", {"class": "left"}, tables.table(["file", "size", "what it is"], rows)))
 
 
 def _file_row(path: Path) -> list[object]:
@@ -70,7 +68,7 @@ def _file_row(path: Path) -> list[object]:
     size = numbers.file_size(sum(one.stat().st_size for one in inside))
     name = path.name + ("/" if path.is_dir() else "")
     link = element("a", {"href": "./" + quote(name)}, element("code", None, name))
-    count = f" in {len(inside)} files" if path.is_dir() else ""
+    count = f" in {len(inside)} file{'s' * (len(inside) != 1)}" if path.is_dir() else ""
     return [link, size + count, MEANING.get(path.name, "")]
 
 

@@ -32,11 +32,13 @@ def test_files_are_linked_with_their_sizes(tmp_path):
     (tmp_path / "checkpoints" / "best").mkdir(parents=True)
     (tmp_path / "checkpoints" / "best" / "a").write_text("12")
     (tmp_path / "checkpoints" / "b").write_text("1")
+    (tmp_path / "report.html").write_text("an older page")
     page = Page("run")
     sections.files(page, tmp_path)
     html = page.html()
     assert '<a href="./metrics.jsonl"><code>metrics.jsonl</code></a></td><td>1.5 kB</td>' in html
     assert "<td>3 bytes in 2 files</td>" in html
+    assert "report.html" not in html
 
 
 def test_hostile_file_names_stay_text(tmp_path):

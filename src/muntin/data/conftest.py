@@ -1,0 +1,41 @@
+"""What several tests of this room need: small pictures on disk and the recorded vectors."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A function that writes small pictures, each of its own colour, at paths below a folder; returns the folder."""
+
+    def write(*paths: str) -> Path:
+        for number, path in enumerate(paths):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(number).integers(0, 256, (10, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / path)
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def reference():
+    """A function from a case such as "simmim/mask_generator" to its tensors and metadata."""
+
+    def load(case: str):
+        repository = Path(__file__).parents[3]
+        places = [repository.parent / "shared" / "reference", repository / "tests" / "reference"]
+        if "MUNTIN_REFERENCE" in os.environ:
+            places = [Path(os.environ["MUNTIN_REFERENCE"])]
+        for place in places:
+            if (path := place / f"{case}.safetensors").exists():
+                with safe_open(path, "pt") as file:
+                    return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+        return pytest.skip(f"no recorded vectors {case} in {' or '.join(map(str, places))}; set MUNTIN_REFERENCE")
+
+    return load

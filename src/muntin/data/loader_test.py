@@ -1,0 +1,205 @@
+import multiprocessing
+import os
+import pickle
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from muntin.data import (
+    Augment,
+    Digits,
+    Folder,
+    Loader,
+    MaskGenerator,
+    Mixing,
+    Preprocess,
+    Subset,
+    WithoutLabels,
+    eval_transform,
+    mask_transform,
+    train_transform,
+)
+from muntin.data.batches import Work
+from muntin.errors import RunError, UserError
+
+PREPROCESS = Preprocess(image_size=(16, 16), crop_ratio=0, mean=(0.13,), std=(0.3,))
+AUGMENT = Augment(crop="padded", rotate=10, translate=0.1, randaugment=9, erasing=0.5)
+
+
+def _loader(count=37, mixing=True, **how):
+    transform = mask_transform(PREPROCESS, AUGMENT, MaskGenerator(16, 8, 4))
+    arguments = {"batch_size": 8, "shuffle": True, "seed": 5} | how
+    return Loader(
+        Subset(Digits("train"), range(count)),
+        transform,
+        mixing=Mixing(10, mixup=0.8, cutmix=1.0, smoothing=0.1) if mixing else None,
+        **arguments,
+    )
+
+
+def _same(one, other):
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert value == other[key] if key == "name" else torch.equal(value, other[key]), key
+
+
+def test_a_batch_holds_what_the_contract_says():
+    batch = next(_loader().epoch(0))
+    kinds = {"image": torch.float32, "mask": torch.int64, "label": torch.int64, "target": torch.float32}
+    assert {key: batch[key].dtype for key in kinds} == kinds
+    assert batch["image"].shape == (8, 1, 16, 16)
+    assert batch["mask"].shape == (8, 4, 4)
+    assert batch["target"].shape == (8, 10)
+    for place, index in enumerate(batch["index"].tolist()):
+        assert batch["name"][place] == f"digits/train/{index:05d}"
+        assert batch["label"][place] == Digits("train").label(index)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_number_of_workers_gives_the_same_stream(workers):
+    alone, helped = _loader(), _loader(workers=workers)
+    for epoch in (0, 3):  # the second epoch reuses the processes
+        expected = list(alone.epoch(epoch))
+        got = list(helped.epoch(epoch))
+        assert len(got) == len(expected) == len(helped) == 5
+        for one, other in zip(got, expected):
+            _same(one, other)
+    for one, other in zip(list(helped.epoch(1, start=3)), list(alone.epoch(1))[3:], strict=True):
+        _same(one, other)
+    next(helped.epoch(0))  # an epoch left in the middle does not spoil the next
+    _same(next(helped.epoch(2)), next(alone.epoch(2)))
+
+
+def test_starting_later_continues_identically():
+    for one, other in zip(_loader().epoch(4, start=2), list(_loader().epoch(4))[2:], strict=True):
+        _same(one, other)
+    assert list(_loader().epoch(4, start=5)) == []
+
+
+def test_skipped_batches_are_not_read(monkeypatch):
+    loader, read, original = _loader(), [], Digits.read
+    monkeypatch.setattr(Digits, "read", lambda self, index: read.append(index) or original(self, index))
+    (last,) = loader.epoch(0, start=4)
+    assert read == last["index"].tolist()
+
+
+def test_epochs_differ_in_order_pictures_masks_and_mixing():
+    (one, *_), (other, *_) = list(_loader(count=8).epoch(0)), list(_loader(count=8).epoch(1))
+    assert one["index"].tolist() != other["index"].tolist()
+    back = [one["index"].argsort(), other["index"].argsort()]
+    for key in ("image", "mask", "target"):
+        assert not torch.equal(one[key][back[0]], other[key][back[1]])
+
+
+def test_a_sample_is_augmented_alike_in_any_batch_size_and_on_any_rank():
+    whole = {i: x for b in _loader(mixing=False).epoch(0) for i, x in zip(b["index"].tolist(), b["image"])}
+    for rank in (0, 1):
+        for batch in _loader(mixing=False, batch_size=3, rank=rank, world=2).epoch(0):
+            assert all(torch.equal(whole[i], x) for i, x in zip(batch["index"].tolist(), batch["image"]))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_global_generators_are_left_alone(workers):
+    def states():
+        return torch.get_rng_state().tolist(), random.getstate(), pickle.dumps(np.random.get_state())
+
+    before = states()
+    list(_loader(workers=workers).epoch(0))
+    assert states() == before
+    torch.manual_seed(1), random.seed(1), np.random.seed(1)
+    one = next(_loader().epoch(0))
+    torch.manual_seed(2), random.seed(2), np.random.seed(2)
+    _same(one, next(_loader().epoch(0)))
+
+
+def test_evaluation_reads_in_order_and_only_once():
+    read = [
+        name
+        for rank in range(3)
+        for batch in Loader(
+            Subset(Digits("val"), range(20)), eval_transform(PREPROCESS), batch_size=4, rank=rank, world=3
+        ).epoch(0)
+        for name in batch["name"]
+    ]
+    assert sorted(read) == [f"digits/val/{i:05d}" for i in range(20)]
+
+
+def test_unlabelled_batches_have_no_label():
+    source = WithoutLabels(Digits("train"))
+    batch = next(Loader(source, eval_transform(PREPROCESS), batch_size=2).epoch(0))
+    assert set(batch) == {"image", "index", "name"}
+    with pytest.raises(UserError, match="mixing and label smoothing need labels"):
+        Loader(source, eval_transform(PREPROCESS), batch_size=2, mixing=Mixing(10, smoothing=0.1))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_picture_is_named_whoever_reads_it(pictures, workers):
+    root = pictures("cat/1.png", "cat/2.png", "dog/1.png")
+    (root / "cat" / "2.png").write_text("not a picture")
+    loader = Loader(Folder(root), train_transform(Preprocess(), Augment()), batch_size=1, workers=workers)
+    batches = loader.epoch(0)
+    next(batches)
+    with pytest.raises(UserError) as error:
+        next(batches)
+    assert str(error.value).startswith(f"{root}/cat/2.png is not a picture that can be read")
+    assert "Traceback" not in str(error.value)
+
+
+def test_a_picture_that_cannot_be_transformed_is_named(pictures):
+    root = pictures("cat/1.png", "dog/1.png")
+    Image.new("F", (4, 4)).save(root / "cat" / "1.tif")
+    with pytest.raises(UserError, match=r"cat/1\.tif: a picture of mode F"):
+        list(Loader(Folder(root), eval_transform(Preprocess()), batch_size=1).epoch(0))
+
+
+class _Fatal:
+    """A transform that ends its worker process, or fails in it."""
+
+    def __init__(self, how):
+        self.how = how
+
+    def __call__(self, image, rng=None):
+        if multiprocessing.parent_process() is None:
+            raise AssertionError("read in the main process")
+        if self.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise RuntimeError("our own fault")
+
+
+def test_a_lost_worker_stops_the_run():
+    loader = Loader(Digits("val"), _Fatal("killed"), batch_size=4, workers=1)
+    with pytest.raises(RunError, match="a data worker process was lost"):
+        next(loader.epoch(0))
+
+
+def test_a_fault_in_a_worker_keeps_its_traceback():
+    loader = Loader(Digits("val"), _Fatal("faulty"), batch_size=4, workers=1)
+    with pytest.raises(RuntimeError, match=r"(?s)Traceback.*our own fault") as error:
+        next(loader.epoch(0))
+    assert not isinstance(error.value, RunError)
+
+
+def test_what_workers_receive_can_be_pickled():
+    loader = _loader()
+    reader = pickle.loads(pickle.dumps(loader._reader))
+    _same(reader.read(Work(0, 0, loader._order.epoch(0)[0])), next(loader.epoch(0)))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"workers": -1}, "workers is -1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"rank": 2, "world": 2}, "rank is 2"),
+        ({"batch_size": 64, "drop_last": True}, "37 pictures do not fill one batch of 64"),
+        ({"count": 1, "world": 2}, "1 pictures do not fill one batch"),
+    ],
+)
+def test_sizes_that_cannot_work_are_refused(how, message):
+    with pytest.raises(UserError, match=message):
+        _loader(**how)

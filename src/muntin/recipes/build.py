@@ -1,0 +1,112 @@
+"""From a resolved recipe to the objects that train."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from muntin import catalog
+from muntin.data import (
+    Augment,
+    Loader,
+    MaskGenerator,
+    Source,
+    Transform,
+    eval_transform,
+    few_labels,
+    make_mixing,
+    mask_transform,
+    open_data,
+    train_transform,
+)
+from muntin.engine import parallel
+from muntin.errors import UserError
+from muntin.tasks import Classification, SimMIM
+
+from .recipe import Recipe
+
+
+Task = Classification | SimMIM
+
+
+class Parts(NamedTuple):
+    """What a recipe stands for."""
+
+    task: Task
+    train: Loader
+    val: Loader | None  # this process's share; None: nothing is held out
+    loaded: str  # what became of the tensors of the weights; empty without weights
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """() for SimMIM."""
+        return self.train.source.classes
+
+
+def build(recipe: Recipe, device: torch.device) -> Parts:
+    """Task and data. Raises UserError for everything in the recipe that cannot work, before anything is written."""
+    data, seed = recipe.data, recipe.training.seed
+    splits = open_data(
+        data.path, labelled=recipe.task == "classification", val_share=data.val_share, seed=data.split_seed
+    )
+    source = few_labels(splits.train, data.labels_per_class, data.split_seed) if data.labels_per_class else splits.train
+    task, loaded = _task(recipe, len(source.classes))
+
+    def loader(source: Source, transform: Transform, batch_size: int, **how: object) -> Loader:
+        workers, rank, world = recipe.training.workers, parallel.rank(), parallel.world()
+        return Loader(
+            source, transform, batch_size=batch_size, seed=seed, workers=workers, rank=rank, world=world, **how
+        )
+
+    train = loader(
+        source,
+        _transform(recipe, task, recipe.augment),
+        recipe.training.micro_batch(parallel.world()),
+        shuffle=True,
+        drop_last=True,
+        mixing=make_mixing(recipe.augment, len(source.classes)),
+    )
+    val = loader(splits.val, _transform(recipe, task, None), data.val_batch_size) if splits.val else None
+    return Parts(task.to(device), train, val, loaded)
+
+
+def _task(recipe: Recipe, num_classes: int) -> tuple[Task, str]:
+    """The task with its weights, fresh ones drawn from the recipe's seed, and what the weights gave."""
+    choice = recipe.model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.training.seed)
+        model = catalog.create_model(
+            choice.name,
+            num_classes=num_classes,
+            drop_path_rate=choice.drop_path_rate,
+            in_chans=len(recipe.preprocess.mean),
+            **choice.config(),
+        )
+        task: Task = SimMIM(model.backbone, recipe.masking.target_window) if recipe.task == "simmim" else Classification(model)
+    loaded = str(catalog.load_weights(model, choice.weights, replace_head=True)) if choice.weights else ""
+    if isinstance(task, SimMIM):
+        task.norm.load_state_dict(model.readout.norm.state_dict())
+        _check_divides(recipe, task.stride)
+    return task, loaded
+
+
+def _transform(recipe: Recipe, task: nn.Module, augment: Augment | None) -> Transform:
+    """From picture to input; without `augment` that of evaluation."""
+    preprocess, masking = recipe.preprocess, recipe.masking
+    if isinstance(task, SimMIM):
+        generator = MaskGenerator(
+            preprocess.image_size, masking.mask_patch, task.backbone.strides[0], masking.mask_ratio
+        )
+        return mask_transform(preprocess, augment or Augment(), generator)
+    return train_transform(preprocess, augment) if augment else eval_transform(preprocess)
+
+
+def _check_divides(recipe: Recipe, stride: int) -> None:
+    """SimMIM's decoder paints whole cells of the coarsest level."""
+    height, width = recipe.preprocess.image_size
+    if height % stride or width % stride:
+        raise UserError(
+            f"image_size is {height} x {width}; SimMIM with {recipe.model.name} needs multiples of {stride} pixels"
+        )

@@ -1,0 +1,33 @@
+"""How good a task is on held-out pictures, over all processes."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from muntin.data import Loader
+from muntin.engine.parallel import all_sum
+from muntin.predict import evaluate
+from muntin.tasks import Classification, SimMIM
+
+
+def measure(task: nn.Module, val: Loader) -> dict[str, float]:
+    """Top-1 (and, with more than five classes, top-5) of a classification, the loss of SimMIM; each sample counts once."""
+    if isinstance(task, SimMIM):
+        return {"loss": _mean_loss(task, val)}
+    assert isinstance(task, Classification)
+    classes = val.source.classes
+    result = evaluate(task.model, val, len(classes))
+    return {"top1": result.top1} | ({"top5": result.top5} if len(classes) > 5 else {})
+
+
+def _mean_loss(task: SimMIM, val: Loader) -> float:
+    """Masks are those of epoch 0 in every evaluation, so that losses of different epochs compare."""
+    device = next(task.parameters()).device
+    total = torch.zeros(2, dtype=torch.float64, device=device)
+    for batch in val.epoch(0):
+        images = batch["image"].to(device)
+        loss = sum(task.losses({"image": images, "mask": batch["mask"].to(device)}).values())
+        total += torch.tensor([float(loss) * len(images), len(images)], dtype=torch.float64, device=device)
+    loss_sum, count = all_sum(total).tolist()
+    return loss_sum / count

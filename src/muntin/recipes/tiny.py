@@ -1,0 +1,45 @@
+"""The tiny twin of a recipe: the same code on a few digits, in seconds on any machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .recipe import Recipe
+
+SIDE = 32  # pixels
+LABELS_PER_CLASS = 6
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    """A recipe with the same task, model family, augmentation, optimizer and schedule, and next to nothing to do.
+
+    Two epochs of 60 digits for a model of two small stages; 32 pixels, windows of 4 x 4 patches of 4 pixels. What needs
+    weights and has none starts from scratch.
+    """
+    masking, schedule, preprocess = recipe.masking, recipe.schedule, recipe.preprocess
+    model = replace(
+        recipe.model,
+        name=recipe.model.name or "swin_v2_tiny_window8",
+        from_scratch=True,
+        patch=(4, 4),
+        dim=16,
+        depths=(2, 2),
+        heads=(1, 2),
+        window=(4, 4),
+        pretrained_window=None,
+    )
+    return replace(
+        recipe,
+        name=f"{recipe.name}_tiny",
+        model=model,
+        data=replace(recipe.data, path="digits", labels_per_class=recipe.task == "classification" and LABELS_PER_CLASS or 0),
+        preprocess=replace(preprocess, image_size=(SIDE, SIDE)),
+        masking=replace(masking, mask_patch=8, target_window=min(masking.target_window, 7)),
+        schedule=replace(
+            schedule,
+            epochs=2,
+            warmup_epochs=0.5 if schedule.warmup_epochs else 0,
+            milestones=schedule.milestones and (1,),
+        ),
+        training=replace(recipe.training, batch_size=20 * recipe.training.accumulate, workers=0, compile=False, threads=1),
+    )

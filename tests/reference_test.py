@@ -1,0 +1,54 @@
+"""Agreement with the original code, on recorded vectors: pytest -m reference, ids <system>/<case>.
+
+Folder: MUNTIN_REFERENCE if set, else ../shared/reference if it is there, else tests/reference. What a case is follows
+from its tensors and metadata, never from its name. Weights are loaded strictly under their official names, so each
+case proves the conversion too, and every recorded output and gradient must have been compared.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .reference_case import Case, files
+from .reference_swin import check_classifier, check_dense, check_simmim, check_window_attention
+from .reference_training import check_masks, check_mixing, check_training
+
+BUILT = {"swin_v1", "swin_v2", "simmim", "recipes"}
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("path", files())
+def test_agrees_with_the_original(path: Path):
+    system = path.parent.name
+    if system not in BUILT:
+        pytest.skip(f"{system} is not built yet")
+    case = Case(path)
+    check_of(case)(case)
+
+
+def check_of(case: Case):
+    """The check for what a case holds; skips kinds that come later."""
+    config = case.config if isinstance(case.config, dict) else {}
+    if case.has("output/adapted/") or any(key in config for key in ("source_model", "target_model", "pretrain_model")):
+        pytest.skip("adapting a checkpoint to another model comes later")
+    if "frozen" in case.metadata:
+        pytest.skip("freezing the first stages comes later")
+    if case.has("weights/encoder.blocks."):
+        pytest.skip("SimMIM's ViT comes later")
+    if case.has("output/lr_") or any(key.startswith("decay_groups") for key in case.metadata):
+        return check_training
+    if case.has("output/mask"):
+        return check_masks
+    if any(key.startswith("input/") and key.endswith("/labels") for key in case.tensors):
+        return check_mixing
+    if case.has("weights/encoder.layers.") and case.has("output/loss"):
+        return check_simmim
+    if case.has("weights/0."):
+        return check_window_attention
+    if any(key.startswith("output/stage") and tensor.ndim == 4 for key, tensor in case.tensors.items()):
+        return check_dense
+    if case.has("output/logits") or case.has("output/features"):
+        return check_classifier
+    pytest.skip(f"no check for a case with the outputs {', '.join(sorted(case.under('output/')))}")
