@@ -3,14 +3,15 @@
     python benchmarks/cpu_peers.py [--threads 1] [--rounds 7] [--rows training] [--gate]
 
 Needs the extras `train` and `peers`. All take turns in one process on the same pictures. The ratio is muntin's shortest
-time over that of the fastest peer; a large matrix product runs along as a control: where its own times spread, so do
-all others.
+time over that of the fastest peer. With one thread CPU time is measured, which other processes on the machine disturb
+less than the clock on the wall; a large matrix product runs along as a control: where its times spread, so do all others.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def measure(network: Network, work: str, batch: int, rounds: int, warmup: int) -
         check(f"{name} ({network.title}, {work})", jobs[name](), batch)
     square = torch.randn(CONTROL, CONTROL, dtype=torch.float32 if "fp32" in work else torch.bfloat16)
     jobs["control"] = lambda: square @ square
-    seconds = interleave(jobs, rounds=rounds, warmup=warmup)
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    seconds = interleave(jobs, rounds=rounds, warmup=warmup, clock=clock)
     for name in jobs:
         print(f"  {name:<20} {milliseconds(seconds[name])} ms", flush=True)
     ways = {library: [seconds[name] for name in jobs if name.split()[0] == library] for library in LIBRARIES}
@@ -97,9 +99,10 @@ def main() -> int:
         parser.error(f"no row's title contains '{options.rows}'")
 
     header = ["ms, median / minimum", *LIBRARIES, "fastest peer", "muntin / fastest peer", "control, max / min"]
+    clock = "CPU time of the process" if options.threads == 1 else "wall-clock time"
     said = (
-        f"{machine()}, {versions(*PEERS)}. Batch {options.batch}, {options.rounds} interleaved rounds after "
-        f"{options.warmup + 1} untimed calls, plain eager mode. Load average {load_before} before, {load()} after."
+        f"{machine(options.threads)}, {versions(*PEERS)}. Batch {options.batch}, {options.rounds} interleaved rounds after "
+        f"{options.warmup + 1} untimed, {clock}, plain eager mode. Load average {load_before} before, {load()} after."
     )
     publish("cpu_peers", f"{markdown(header, rows)}\n\n{said}", options.markdown)
     if options.gate and slow:

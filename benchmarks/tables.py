@@ -22,16 +22,11 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def machine(device: str = "cpu") -> str:
-    """Processor (or GPU), instruction sets and versions; names no host and no user."""
-    if device == "cuda":
-        what = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
-    else:
-        found = torch.cpu.get_capabilities()
-        sets = [name for name in INSTRUCTION_SETS if found.get(name)]
-        what = f"{_processor()} ({', '.join(sets) or platform.machine()}), {os.cpu_count()} cores"
-        what += f", {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"
-    return f"{what}; {versions('torch')}"
+def machine(threads: int) -> str:
+    """Processor, instruction sets, threads used and version of torch; names no host and no user."""
+    found = torch.cpu.get_capabilities()
+    sets = ", ".join(name for name in INSTRUCTION_SETS if found.get(name)) or platform.machine()
+    return f"{_processor()} ({sets}), {os.cpu_count()} cores, threads used: {threads}; {versions('torch')}"
 
 
 def versions(*packages: str) -> str:

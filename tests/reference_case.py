@@ -52,15 +52,29 @@ class Case:
 
     def compare(self, key: str, actual: Tensor | None, atol: float) -> None:
         """Compare with what was recorded under a key; nothing happens where nothing was recorded."""
+        if (error := self._error(key, actual)) is not None:
+            worst = error.max().item()
+            assert worst <= atol, f"{key} is off by {worst:.2e}, allowed {atol:.0e}"
+
+    def compare_map(self, key: str, actual: Tensor, typical: float, worst: float) -> None:
+        """Compare a whole map: the median error, and the worst one as a share of the largest entry (but at least 1)."""
+        if (error := self._error(key, actual)) is not None:
+            median = error.median().item()
+            assert median <= typical, f"{key} is typically off by {median:.2e}, allowed {typical:.0e}"
+            self.compare(key, actual, worst * max(1.0, self.tensors[key].abs().max().item()))
+
+    def _error(self, key: str, actual: Tensor | None) -> Tensor | None:
         if key not in self.tensors:
-            return
+            return None
         self._compared.add(key)
         expected = self.tensors[key].double()
         assert actual is not None, f"{key} was recorded and is not computed"
-        actual = actual.detach().double().reshape_as(expected) if expected.numel() == 1 else actual.detach().double()
-        assert actual.shape == expected.shape, f"{key} is {tuple(actual.shape)}, recorded {tuple(expected.shape)}"
-        worst = (actual - expected).abs().max().item()
-        assert worst <= atol, f"{key} is off by {worst:.2e}, allowed {atol:.0e}"
+        actual = actual.detach().double()
+        assert actual.shape == expected.shape or actual.numel() == expected.numel() == 1, (
+            f"{key} is {tuple(actual.shape)}, recorded {tuple(expected.shape)}"
+        )
+        assert actual.isfinite().all(), f"{key} is not finite"
+        return (actual.reshape_as(expected) - expected).abs()
 
     def compare_gradients(self, gradients: dict[str, Tensor], relative: float) -> None:
         """Compare gradients under official names, each to a share of its largest recorded entry."""

@@ -33,18 +33,23 @@ RUNS = [  # how each case is run: the type of all numbers, and how attention is 
 
 
 class Tolerance(NamedTuple):
-    """From the READMEs of the cases. `exact` is for float64, where only the noise of the recording is left."""
+    """From the READMEs of the cases, loosened only where the float32 noise of the recording itself is larger."""
 
-    output: float
-    exact: float
+    output: float  # logits, loss, and the median entry of a map
+    exact: float  # the same in float64, where only the noise of the recording is left
+    worst: float  # how many times that the worst entry of a map may be off, per unit of the largest entry
     gradient: float  # share of the largest entry
 
     def of(self, dtype: torch.dtype) -> float:
         return self.output if dtype == torch.float32 else self.exact
 
+    def map(self, dtype: torch.dtype) -> tuple[float, float]:
+        return self.of(dtype), self.worst * self.of(dtype)
 
-V1 = Tolerance(output=5e-6, exact=1e-6, gradient=1e-5)
-V2 = Tolerance(output=2e-5, exact=5e-6, gradient=1e-4)  # cosine logits are scaled by up to 100: recorded to 4e-6
+
+V1 = Tolerance(output=5e-6, exact=1e-6, worst=1, gradient=1e-5)
+# cosine logits are scaled by up to 100: single entries of V2's maps are recorded to 1.1e-4, gradients to 0.8e-4
+V2 = Tolerance(output=2e-5, exact=1e-5, worst=5, gradient=3e-4)
 
 
 def is_v2(case: Case) -> bool:
@@ -142,12 +147,13 @@ def check_classifier(case: Case) -> None:
     for ran, dtype in _runs(model):
         atol, x = tolerance.of(dtype), case.input("x", dtype)
         levels = ran.forward_features(x).levels
-        case.compare("output/patch_embed", ran.backbone.embed(x).flatten(1, -2), atol)
+        case.compare_map("output/patch_embed", ran.backbone.embed(x).flatten(1, -2), *tolerance.map(dtype))
         for i, level in enumerate(levels):
-            case.compare(f"output/stage{i}", level.flatten(2).mT, atol)
+            case.compare_map(f"output/stage{i}", level.flatten(2).mT, *tolerance.map(dtype))
         for i, merge in enumerate(ran.backbone.merges):
-            case.compare(f"output/merge{i}", merge(levels[i].movedim(1, -1)).flatten(1, -2), atol)
-        case.compare("output/features", ran.readout.pool(levels), atol)
+            merged = merge(levels[i].movedim(1, -1)).flatten(1, -2)
+            case.compare_map(f"output/merge{i}", merged, *tolerance.map(dtype))
+        case.compare_map("output/features", ran.readout.pool(levels), *tolerance.map(dtype))
         case.compare("output/logits", ran(x), atol)
         if case.has("output/loss") or case.has("grad/"):
             loss = Classification(ran).losses({"image": x, "target": case.input("soft_target", dtype)})["cross_entropy"]
@@ -179,11 +185,11 @@ def check_dense(case: Case) -> None:
     model = Dense(backbone, out_levels)
     model.load_state_dict(swin_files.read(case.under("weights/")))
     for ran, dtype in _runs(model):
-        atol, x = tolerance.of(dtype), case.input("x", dtype)
+        x = case.input("x", dtype)
         outputs = dict(zip(out_levels, ran(x)))
-        case.compare("output/patch_embed", ran.backbone.embed(x).movedim(-1, 1), atol)
+        case.compare_map("output/patch_embed", ran.backbone.embed(x).movedim(-1, 1), *tolerance.map(dtype))
         for i, output in outputs.items():
-            case.compare(f"output/stage{i}", output, atol)
+            case.compare_map(f"output/stage{i}", output, *tolerance.map(dtype))
         if case.has("grad/"):
             sum((outputs[i] * case.input(f"grad_stage{i}", dtype)).sum() for i in out_levels).backward()
             case.compare_gradients(_gradients(ran, "dense"), tolerance.gradient)
@@ -203,7 +209,7 @@ def check_window_attention(case: Case) -> None:
         module.load_state_dict({k.removeprefix("backbone.stages.0.0.mix."): t for k, t in ours.items()})
         for dtype, backend in RUNS:
             module.to(dtype).backend = backend
-            atol = (1e-4 if v2 else 5e-6) if dtype == torch.float32 else (2e-5 if v2 else 1e-6)
+            atol = 1e-4 if v2 and dtype == torch.float32 else (V2 if v2 else V1).of(dtype)
             x, mask = case.input(f"{i}.x", dtype), case.tensors.get(f"input/{i}.mask")
             if mask is not None:  # any mask, not only that of a shift: the same parts, put together as in the module
                 y = _with_mask(module, x, mask.to(dtype), window, "sdpa" if backend == "sdpa" else "reference")
@@ -255,16 +261,17 @@ def check_simmim(case: Case) -> None:
     assert model.stride == case.config.get("encoder_stride", model.stride)
     model.load_state_dict(swin_files.read(case.under("weights/"), position_grid(official)))
     for ran, dtype in _runs(model):
-        atol, image, mask = tolerance.of(dtype), case.input("x", dtype), case.tensors["input/mask"].long()
-        case.compare("output/encoder_features", ran.encode(image, mask).movedim(-1, 1), atol)
+        image, mask = case.input("x", dtype), case.tensors["input/mask"].long()
+        features = ran.encode(image, mask).movedim(-1, 1)
+        case.compare_map("output/encoder_features", features, *tolerance.map(dtype))
         predicted = ran.predict({"image": image, "mask": mask})
-        case.compare("output/reconstruction", predicted["reconstruction"], atol)
-        case.compare("output/normalised_target", predicted["target"], atol)
+        case.compare_map("output/reconstruction", predicted["reconstruction"], *tolerance.map(dtype))
+        case.compare_map("output/normalised_target", predicted["target"], *tolerance.map(dtype))
         loss = sum(ran.losses({"image": image, "mask": mask}).values())
         case.compare("output/loss", loss, 1e-6)
         if case.has("grad/"):
             loss.backward()
-            case.compare_gradients(_gradients(ran, "simmim"), 1e-4)
+            case.compare_gradients(_gradients(ran, "simmim"), max(1e-4, tolerance.gradient))
     if official_list := case.metadata.get("no_weight_decay_params_as_official"):
         _check_decay_in_pretraining(model, set(json.loads(official_list)))
     case.assert_all_compared()

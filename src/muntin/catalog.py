@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from .convert import read_tensors
 from .convert import swin as swin_files
 from .errors import UserError, unknown
-from .models import Swin, SwinConfig, SwinV2, SwinV2Config
+from .models import Swin, SwinConfig, SwinV2
 from .models.swin import VARIANTS as SWIN
 from .models.swin_v2 import VARIANTS as SWIN_V2
 from .tasks import Classifier
@@ -154,13 +154,16 @@ def build_config(name: str, overrides: Mapping[str, Any]) -> SwinConfig:
         if key not in fields:
             raise unknown(f"field of {entry(name).name}", key, fields)
     square = {"window", "patch", "absolute_position"}
-    values = {k: _tuples((v,) * len(base.patch) if k in square and isinstance(v, int) else v) for k, v in overrides.items()}
+    values = {
+        k: _tuples((v,) * len(base.patch) if k in square and isinstance(v, int) else v) for k, v in overrides.items()
+    }
     return dataclasses.replace(base, **values)
 
 
 def multiply_adds(name: str, image_size: tuple[int, int] | None = None) -> int:
-    """Multiply-adds of one picture through a classifier; papers print them as FLOPs, PyTorch's counter gives twice as many.
+    """Multiply-adds of one picture through a classifier.
 
+    Papers print them as FLOPs; PyTorch's counter gives twice as many.
     The small network of the continuous position bias is left out, as in the official count.
     """
     from torch.utils.flop_counter import FlopCounterMode
@@ -195,7 +198,11 @@ class LoadReport(NamedTuple):
 
     def __str__(self) -> str:
         parts = [f"{self.taken} tensors taken"]
-        parts += [f"{len(self.reinitialised)} newly initialised ({', '.join(self.reinitialised)})"] if self.reinitialised else []
+        parts += (
+            [f"{len(self.reinitialised)} newly initialised ({', '.join(self.reinitialised)})"]
+            if self.reinitialised
+            else []
+        )
         parts += [f"{len(self.dropped)} left aside ({', '.join(self.dropped)})"] if self.dropped else []
         return "; ".join(parts)
 
@@ -211,7 +218,9 @@ def load_weights(model: Classifier, weights: str | Path, *, replace_head: bool =
     own = model.state_dict()
     heads = {k for k in own if k.startswith("readout.head.")}
     same_head = all(k in state and state[k].shape == own[k].shape for k in heads) and bool(heads)
-    dropped = [k for k in state if k in _PRETRAINING or (replace_head and k.startswith("readout.head.") and not same_head)]
+    dropped = [
+        k for k in state if k in _PRETRAINING or (replace_head and k.startswith("readout.head.") and not same_head)
+    ]
     used = {k: v for k, v in state.items() if k not in dropped}
     missing = [k for k in own if k not in used]
     problems = [k for k in used if k not in own] + [k for k in missing if not (replace_head and k in heads)]
@@ -242,7 +251,10 @@ def _misfit(path: Path, problems: list[str], used: Mapping[str, Tensor], own: Ma
     if key in used and key in own:
         ours, theirs = tuple(own[key].shape), tuple(used[key].shape)
         if key.startswith("readout.head."):
-            return f"{path} was trained for {theirs[0]} classes, the model has {ours[0]}; use the file's number, or fine-tune to replace the head"
+            return (
+                f"{path} was trained for {theirs[0]} classes, the model has {ours[0]}; "
+                "use the file's number, or fine-tune to replace the head"
+            )
         return f"{path} does not fit the model: {key} is {theirs} in the file and {ours} in the model{more}"
     where = "is in the file but not in the model" if key in used else "is missing from the file"
     return f"{path} does not fit the model: {key} {where}{more}; is it another variant?"
@@ -261,7 +273,9 @@ def weights_file(weights: str | Path) -> Path:
     return path
 
 
-def save_model(folder: Path, name: str, model: nn.Module, *, kind: str, classes: tuple[str, ...], preprocess: dict) -> None:
+def save_model(
+    folder: Path, name: str, model: nn.Module, *, kind: str, classes: tuple[str, ...], preprocess: dict
+) -> None:
     """Write config.json and model.safetensors: all that is needed to build the model and to prepare its pictures.
 
     kind: "classifier" or "simmim". preprocess: `data.Preprocess.to_dict()`.
@@ -298,7 +312,9 @@ def load_model(folder: str | Path) -> Saved:
     """
     config = read_config(folder)
     if config["kind"] != "classifier":
-        raise UserError(f"{folder} holds a {config['kind']} pre-training model, which names no classes; fine-tune it first")
+        raise UserError(
+            f"{folder} holds a {config['kind']} pre-training model, which names no classes; fine-tune it first"
+        )
     model = create_model(config["model"], num_classes=config["num_classes"], weights=folder, **config["config"])
     return Saved(model.eval(), config["model"], tuple(config["classes"]), config["preprocess"])
 
@@ -310,7 +326,15 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         config = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is missing or damaged; it must lie beside model.safetensors") from error
-    wanted = {"format": str, "kind": str, "model": str, "config": dict, "num_classes": int, "classes": list, "preprocess": dict}
+    wanted = {
+        "format": str,
+        "kind": str,
+        "model": str,
+        "config": dict,
+        "num_classes": int,
+        "classes": list,
+        "preprocess": dict,
+    }
     for key, kind in wanted.items():
         if not isinstance(config, dict) or not isinstance(config.get(key), kind):
             raise UserError(f"{path} is no model description: '{key}' is missing or no {kind.__name__}")

@@ -36,7 +36,11 @@ RENAME = {
         "decoder.0.*": "decoder.*",
     },
 }
-DROP = ["*.relative_position_index", "*.relative_coords_table", "*.attn_mask"]  # follow from sizes; some files lack them
+DROP = [
+    "*.relative_position_index",
+    "*.relative_coords_table",
+    "*.attn_mask",
+]  # follow from sizes; some files lack them
 
 
 def recognise(keys: set[str]) -> str | None:
@@ -57,7 +61,9 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> di
     state = {k.replace(".rpe_mlp.", ".cpb_mlp."): v for k, v in state.items() if not matches(k, DROP)}
     layout = recognise(set(state))
     if layout is None:
-        raise UserError(f"these are no Swin weights under official names; the first keys are {', '.join(list(state)[:3])}")
+        raise UserError(
+            f"these are no Swin weights under official names; the first keys are {', '.join(list(state)[:3])}"
+        )
     renamed, left = rename(state, RENAME[layout])
     if left:
         raise UserError(f"looks like the official {layout} layout of Swin, but has unknown keys: {', '.join(left[:5])}")
@@ -68,7 +74,7 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> di
 
 
 def write(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
-    """Our names to the official ones of a layout; buffers that follow from sizes are left out, as every loader allows."""
+    """Our names to the official ones of a layout, without the buffers that follow from sizes."""
     renamed, left = rename(state, backwards(RENAME[layout]))
     if left:
         raise UserError(f"these tensors have no name in the official {layout} layout: {', '.join(left[:5])}")
@@ -94,5 +100,7 @@ def _to_grid(embedding: Tensor, grid: tuple[int, ...] | None) -> Tensor:
     L = embedding.shape[1]
     grid = grid or (math.isqrt(L),) * 2
     if math.prod(grid) != L:
-        raise UserError(f"an absolute embedding of {L} cells does not fit a grid of {grid}; say which grid it was made for")
+        raise UserError(
+            f"an absolute embedding of {L} cells does not fit a grid of {grid}; say which grid it was made for"
+        )
     return embedding[0].unflatten(0, grid)

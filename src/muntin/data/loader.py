@@ -89,7 +89,10 @@ class Loader:
         try:
             for batch in pool:
                 if isinstance(batch, UserError):
-                    raise batch
+                    try:
+                        raise batch
+                    finally:
+                        del batch  # else frame and error hold each other, and the workers end seconds late
                 yield batch
         except RuntimeError as error:
             if str(error).startswith("Caught "):  # an error in a worker's code, with its traceback

@@ -3,6 +3,7 @@ import os
 import pickle
 import random
 import signal
+import traceback
 
 import numpy as np
 import pytest
@@ -181,6 +182,7 @@ def test_a_fault_in_a_worker_keeps_its_traceback():
     with pytest.raises(RuntimeError, match=r"(?s)Traceback.*our own fault") as error:
         next(loader.epoch(0))
     assert not isinstance(error.value, RunError)
+    traceback.clear_frames(error.tb)  # else they keep the worker alive until some later test
 
 
 def test_what_workers_receive_can_be_pickled():

@@ -34,12 +34,14 @@ class PooledReadout(nn.Module):
 
 
 class LevelNorms(nn.Module):
-    """A layer norm for every level that a dense head reads: levels (B, C_i, *S_i) -> the same, chosen and normalised."""
+    """A layer norm for every level that a dense head reads: levels (B, C_i, *S_i) -> the chosen ones, normalised."""
 
     def __init__(self, channels: Sequence[int], out_levels: Sequence[int] | None = None):
         super().__init__()
         self.out_levels = tuple(range(len(channels)) if out_levels is None else out_levels)
-        self.norms = nn.ModuleList(nn.LayerNorm(channels[i]) for i in self.out_levels)
+        self.norms = nn.ModuleDict(
+            {str(i): nn.LayerNorm(channels[i]) for i in self.out_levels}
+        )  # named after the level
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        return [norm(levels[i].movedim(1, -1)).movedim(-1, 1) for i, norm in zip(self.out_levels, self.norms)]
+        return [self.norms[str(i)](levels[i].movedim(1, -1)).movedim(-1, 1) for i in self.out_levels]

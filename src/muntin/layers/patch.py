@@ -24,7 +24,7 @@ class PatchEmbed(nn.Module):
     def __init__(self, in_chans: int, dim: int, patch: tuple[int, ...], norm: bool):
         super().__init__()
         self.patch = patch
-        self.proj = _CONV[len(patch)](in_chans, dim, patch, patch)
+        self.proj: nn.Conv2d = _CONV[len(patch)](in_chans, dim, patch, patch)  # type: ignore[arg-type, assignment]
         self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,12 +42,18 @@ class PatchEmbed(nn.Module):
     def _check(self, x: Tensor) -> None:
         n, in_chans = len(self.patch), self.proj.in_channels
         if x.ndim != n + 2:
-            raise UserError(f"got an input of shape {tuple(x.shape)}; this model needs (B, {in_chans}, {'T, ' * (n == 3)}H, W)")
+            raise UserError(
+                f"got an input of shape {tuple(x.shape)}; this model needs (B, {in_chans}, {'T, ' * (n == 3)}H, W)"
+            )
         if x.shape[1] != in_chans:
-            raise UserError(f"got {x.shape[1]} input channels; this model was built for {in_chans} (in_chans={in_chans})")
+            raise UserError(
+                f"got {x.shape[1]} input channels; this model was built for {in_chans} (in_chans={in_chans})"
+            )
         if any(s < p for s, p in zip(x.shape[2:], self.patch)):
             size, patch = "x".join(map(str, x.shape[2:])), "x".join(map(str, self.patch))
-            raise UserError(f"the picture of {size} pixels is smaller than one patch of {patch}; enlarge it to at least {patch}")
+            raise UserError(
+                f"the picture of {size} pixels is smaller than one patch of {patch}; enlarge it to at least {patch}"
+            )
 
 
 def merge_neighbours(x: Tensor) -> Tensor:
@@ -64,7 +70,7 @@ def merge_neighbours(x: Tensor) -> Tensor:
 
 
 class PatchMerging(nn.Module):
-    """Halves every axis: neighbours side by side, layer norm, linear to twice the channels. (B, *S, C) -> (B, *S/2, 2C)."""
+    """Halves every axis: neighbours side by side, norm, linear to twice the channels. (B, *S, C) -> (B, *S/2, 2C)."""
 
     def __init__(self, dim: int, axes: int):
         super().__init__()

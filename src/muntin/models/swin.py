@@ -59,7 +59,9 @@ class Swin(nn.Module):
         self.channels = tuple(config.dim * 2**i for i in range(stages))
         self.strides = tuple(config.patch[-1] * 2**i for i in range(stages))
         self.patch_embed = PatchEmbed(config.in_chans, config.dim, config.patch, config.patch_norm)
-        self.absolute_position = GridEmbedding(config.absolute_position, config.dim) if config.absolute_position else None
+        self.absolute_position = (
+            GridEmbedding(config.absolute_position, config.dim) if config.absolute_position else None
+        )
         rates = drop_path_ramp(drop_path_rate, config.depths)
         self.stages = nn.ModuleList(
             nn.ModuleList(self._block(config, i, j, DropPath(rates[i][j])) for j in range(config.depths[i]))
@@ -80,7 +82,7 @@ class Swin(nn.Module):
             x = self.absolute_position(x)
         for i, stage in enumerate(self.stages):
             x = self.merges[i - 1](x) if i else x
-            for block in stage:
+            for block in stage:  # type: ignore[attr-defined]
                 x = block(x)
             levels.append(x.movedim(-1, 1))
         return Features(levels)
@@ -91,21 +93,22 @@ class Swin(nn.Module):
         if self.absolute_position is not None:
             groups[0].append(self.absolute_position)
         for i, stage in enumerate(self.stages):
-            groups += [[block] for block in stage]
+            groups += [[block] for block in stage]  # type: ignore[attr-defined]
             if i < len(self.merges):
                 groups[-1].append(self.merges[i])
         return groups
 
     def attentions(self) -> list[list[WindowAttention]]:
         """The attention of every block, stage by stage."""
-        return [[block.mix for block in stage] for stage in self.stages]
+        return [[block.mix for block in stage] for stage in self.stages]  # type: ignore[attr-defined]
 
     def set_attention(self, backend: Backend) -> None:
         """Choose how window attention is computed, see `ops.window_attention`."""
         if backend not in BACKENDS:
             raise UserError(f"unknown attention '{backend}': choose one of {', '.join(BACKENDS)}")
-        for attention in sum(self.attentions(), []):
-            attention.backend = backend
+        for stage in self.attentions():
+            for attention in stage:
+                attention.backend = backend
 
     def set_window(self, window: Size) -> None:
         """Use another window from now on; the bias tables are resized by bicubic interpolation."""
@@ -115,7 +118,7 @@ class Swin(nn.Module):
                 attention.position.resize_(window)  # type: ignore[operator]
 
     def initialise(self) -> None:
-        """Linear N(0, 0.02), bias 0, norms 1 and 0, bias tables and absolute embedding N(0, 0.02); convolution: PyTorch's."""
+        """Linear N(0, 0.02), bias 0, norms 1 and 0, tables and absolute embedding N(0, 0.02); convolution: torch's."""
         self.apply(init_transformer)
         for module in self.modules():
             if isinstance(module, TableBias):

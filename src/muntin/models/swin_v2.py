@@ -33,8 +33,12 @@ class SwinV2Config(SwinConfig):
     """What V2 adds to the table."""
 
     window: Size | tuple[Size, ...] = (8, 8)
-    pretrained_window: tuple[Size, ...] | None = None  # windows, one a stage, that set the scale of the log-CPB; None: `window`
-    extra_norm_period: int = 0  # a layer norm on the main branch after every so many blocks; 0: none, the paper's H and G: 6
+    pretrained_window: tuple[Size, ...] | None = (
+        None  # windows, one a stage, that set the scale of the log-CPB; None: `window`
+    )
+    extra_norm_period: int = (
+        0  # a layer norm on the main branch after every so many blocks; 0: none, the paper's H and G: 6
+    )
     extra_norm_scope: Literal["stage", "network"] = "stage"  # where blocks are counted from; the paper leaves it open
 
 
@@ -162,7 +166,7 @@ class SwinV2(Swin):
                     nn.init.zeros_(norm.weight)
                     nn.init.zeros_(norm.bias)
             elif isinstance(module, WindowAttention):
-                nn.init.constant_(module.logit_scale, math.log(10))
+                nn.init.constant_(module.logit_scale, math.log(10))  # type: ignore[arg-type]
             elif isinstance(module, QueryValueBias):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.q_bias)

@@ -62,7 +62,7 @@ def forward_chunk(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, out: Tensor) ->
 def backward_chunk(
     grad: Tensor, q: Tensor, k: Tensor, v: Tensor, P: Tensor, out: tuple[Tensor, Tensor, Tensor]
 ) -> Tensor:
-    """Gradients of one chunk: (H, G, N, D) each, P (H, G, N, N); fills `out` with dq, dk, dv, returns dbias (H, N, N)."""
+    """Gradients of one chunk: (H, G, N, D) each, P (H, G, N, N); fills `out` (dq, dk, dv), returns dbias (H, N, N)."""
     q, k, v, grad = (t.flatten(0, 1) for t in (q, k, v, grad))
     dq, dk, dv = (t.flatten(0, 1) for t in out)
     P_b = P.flatten(0, 1)

@@ -9,7 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def cached(make: Callable[P, R]) -> Callable[P, R]:
@@ -27,7 +28,9 @@ def cached(make: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(make)
     def choose(*args: P.args, **kwargs: P.kwargs) -> R:
-        return make(*args, **kwargs) if torch.compiler.is_compiling() else remembered(*args, **kwargs)
+        if torch.compiler.is_compiling():
+            return make(*args, **kwargs)
+        return remembered(*args, **kwargs)  # type: ignore[arg-type]
 
     return choose
 

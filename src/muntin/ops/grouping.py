@@ -54,7 +54,8 @@ def pad_grid(x: Tensor, size: Size) -> Tensor:
 def crop_grid(x: Tensor, size: Size) -> Tensor:
     """Keep the near end of each axis: (B, *S, C) -> (B, *size, C), a view."""
     for axis, s in enumerate(size, start=1):
-        x = x.narrow(axis, 0, s)
+        if s != x.shape[axis]:  # a slice that takes all would still cost a copy in backward
+            x = x.narrow(axis, 0, s)
     return x
 
 
@@ -99,6 +100,14 @@ def shift_mask(size: Size, window: Size, shift: Size) -> Tensor:
     return torch.zeros(()).where(region[:, :, None] == region[:, None, :], MASKED)
 
 
+class _Span(NamedTuple):
+    """A class's part of one axis."""
+
+    runs: tuple[tuple[int, int], ...]  # (start, length) on the grid that is not rolled
+    windows: int
+    wraps: bool  # whether it joins the two ends of the axis
+
+
 class WindowClass(NamedTuple):
     """Windows of one image that share a shift mask: a box of windows, never all of them one by one.
 
@@ -116,20 +125,20 @@ def window_classes(size: Size, window: Size, shift: Size, device: torch.device) 
 
     The interior windows of a shifted map are a plain slice of it, so only its rim is ever really rolled.
     """
-    axes = []
+    axes: list[list[_Span]] = []
     for s, w, d in zip(size, window, shift):
         if not d:
-            axes.append([(((0, s),), s // w, False)])
+            axes.append([_Span(((0, s),), s // w, False)])
             continue
-        rim = (((s - w + d, w - d), (0, d)), 1, True)
-        axes.append([(((d, s - w),), s // w - 1, False), rim] if s > w else [rim])
+        rim = _Span(((s - w + d, w - d), (0, d)), 1, True)
+        axes.append([_Span(((d, s - w),), s // w - 1, False), rim] if s > w else [rim])
     classes = []
     for choice in itertools.product(*axes):
         mask = None
-        if any(wraps for _, _, wraps in choice):
-            cut = tuple(d if wraps else 0 for d, (_, _, wraps) in zip(shift, choice))
+        if any(span.wraps for span in choice):
+            cut = tuple(d if span.wraps else 0 for d, span in zip(shift, choice))
             mask = shift_mask(window, window, cut)[0].to(device)
-        classes.append(WindowClass(tuple(runs for runs, _, _ in choice), tuple(n for _, n, _ in choice), mask))
+        classes.append(WindowClass(tuple(span.runs for span in choice), tuple(span.windows for span in choice), mask))
     return tuple(classes)
 
 

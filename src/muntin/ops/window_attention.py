@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .constants import without_autocast
 from .attention import attend, backward_chunk, forward_chunk, probabilities, temperature_scale, unit_vectors
+from .constants import without_autocast
 from .grouping import (
     Size,
     WindowClass,
@@ -61,7 +61,7 @@ def window_attention(
     Swin V2 instead. qkv_bias: (3C,), the value of cells beyond the map, which are padding and yet real keys (zero if
     left out). A map that windows do not divide is padded at the far end; -100 keeps shifted-in strangers apart.
     """
-    B, *size, C3 = qkv.shape
+    _, *size, C3 = qkv.shape
     padded = padded_size(tuple(size), window)
     qkv = _fill_padding(qkv, padded, qkv_bias)
     scale = (C3 // 3 // heads) ** -0.5 if scale is None else scale
@@ -95,7 +95,7 @@ def window_probabilities(
     qkv_bias: Tensor | None = None,
 ) -> Tensor:
     """The attention weights themselves, window by window of the rolled map: (B, *S, 3C) -> (B, nW, h, N, N)."""
-    B, *size, C3 = qkv.shape
+    _, *size, C3 = qkv.shape
     qkv = _fill_padding(qkv, padded_size(tuple(size), window), qkv_bias)
     scale = (C3 // 3 // heads) ** -0.5 if scale is None else scale
     s = None if logit_scale is None else temperature_scale(logit_scale)
@@ -214,27 +214,30 @@ class _ByHand(torch.autograd.Function):
                 q, k = _similar(q0, k0, s, g)
                 (do,) = _read(grad[images], cls, g, 1)
                 P = rest.pop(0) if rest else None
-                dq, dk, dv = (t.new_empty(t.shape) for t in (q, k, v))
+                d = v.new_empty(3, *v.shape)
+                # of the similarity's q and k first, which are wider than v for the cosine
+                dq, dk = (d[0], d[1]) if s is None else (q.new_empty(q.shape), k.new_empty(k.shape))
                 for hs, ws in _chunks(v):
                     qkv_chunk = q[hs, ws], k[hs, ws], v[hs, ws]
                     if P is None:
-                        p = forward_chunk(*qkv_chunk, _chunk_bias(bias[hs], cls), out=dv[hs, ws])
+                        p = forward_chunk(*qkv_chunk, _chunk_bias(bias[hs], cls), out=d[2][hs, ws])
                     else:
                         p = P[hs, ws]
-                    dbias[hs] += backward_chunk(do[hs, ws], *qkv_chunk, p, out=(dq[hs, ws], dk[hs, ws], dv[hs, ws]))
-                if s is None:
+                    dbias[hs] += backward_chunk(do[hs, ws], *qkv_chunk, p, out=(dq[hs, ws], dk[hs, ws], d[2][hs, ws]))
+                if s is None or ds is None:
                     dq.mul_(g.scale)
                 else:
-                    assert ds is not None
-                    dq, ds_box = _scaled_unit_backward(dq, q0, s)
-                    dk, _ = _scaled_unit_backward(dk, k0, None)
+                    d[0], ds_box = _scaled_unit_backward(dq, q0, s)
+                    d[1], _ = _scaled_unit_backward(dk, k0, torch.ones_like(s))
                     ds += ds_box
-                _write(dqkv[images], torch.stack((dq.to(v.dtype), dk.to(v.dtype), dv)), cls, g)
+                _write(dqkv[images], d, cls, g)
         dtable = None
         if ctx.needs_input_grad[1]:
             index = relative_position_index(g.window, table.device).reshape(-1)
             rows = dbias.permute(1, 2, 0).reshape(-1, g.heads)
-            dtable = torch.zeros(table.shape, dtype=wide, device=table.device).index_add_(0, index, rows).to(table.dtype)
+            dtable = (
+                torch.zeros(table.shape, dtype=wide, device=table.device).index_add_(0, index, rows).to(table.dtype)
+            )
         return dqkv, dtable, ds, None
 
 
@@ -268,17 +271,12 @@ def _similar(q: Tensor, k: Tensor, s: Tensor | None, g: _Geometry) -> tuple[Tens
     return unit_vectors(q, s[:, None]), unit_vectors(k)
 
 
-def _scaled_unit_backward(grad: Tensor, x: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Gradient of s * x / |x|: (h, G, N, D) -> dx, and ds (h, 1, 1) where there is an s."""
-    x = x.to(grad.dtype)
-    inverse = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(1e-12).reciprocal_()
+def _scaled_unit_backward(grad: Tensor, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of s * x / |x|: x (h, G, N, D) and s (h, 1, 1) -> dx and ds."""
+    inverse = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=grad.dtype).clamp_min_(1e-12).reciprocal_()
     unit = x * inverse
     along = (grad * unit).sum(-1, keepdim=True)
-    ds = None
-    if s is not None:
-        ds = along.sum((1, 2, 3)).view(-1, 1, 1)
-        inverse = inverse * s[:, None]
-    return (grad - unit * along).mul_(inverse), ds
+    return grad.addcmul(unit, along, value=-1).mul_(inverse * s[:, None]), along.sum((1, 2, 3)).view(-1, 1, 1)
 
 
 def _read(grid: Tensor, cls: WindowClass, g: _Geometry, parts: int) -> Tensor:
@@ -322,4 +320,3 @@ def _scatter_runs(grid: Tensor, box: Tensor, spans: tuple[tuple[tuple[int, int],
     for start, length in spans[0]:
         _scatter_runs(grid.narrow(axis, start, length), box.narrow(axis, at, length), spans[1:], axis + 1)
         at += length
-

@@ -38,7 +38,7 @@ class SimMIM(nn.Module):
         self.initialise()
 
     def initialise(self) -> None:
-        """Mask token N(0, 0.02); the decoder keeps PyTorch's default for a 1 x 1 convolution, which equals a linear layer's."""
+        """Mask token N(0, 0.02); the decoder keeps PyTorch's default, the same for a 1 x 1 convolution."""
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
     def forward(self, batch: dict) -> dict[str, Tensor]:
