@@ -106,7 +106,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     parser.add_argument("--gate", action="store_true", help="exit with 1 unless chunked is below a third of reference")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also put the table into this document")
-    parser.add_argument("--only", help=argparse.SUPPRESS)  # "backend 0" or "backend 1" (shifted): the process of one row
+    parser.add_argument(
+        "--only", help=argparse.SUPPRESS
+    )  # "backend 0" or "backend 1" (shifted): the process of one row
     options = parser.parse_args()
     if options.only:
         backend, shifted = options.only.split()

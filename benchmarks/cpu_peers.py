@@ -4,7 +4,7 @@
 
 Needs the extras `train` and `peers`. All take turns in one process on the same pictures. The ratio is muntin's shortest
 time over that of the fastest peer. With one thread CPU time is measured, which other processes on the machine disturb
-less than the clock on the wall; a large matrix product runs along as a control: where its times spread, so do all others.
+less than the clock on the wall. A large matrix product runs along as a control: where its times spread, so do the rest.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def fastest_peer(seconds: dict[str, list[float]]) -> tuple[str, Ratio]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1, the steadiest on shared machines)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1, the steadiest)")
     parser.add_argument("--rounds", type=int, default=7, help="timed calls of each library (default 7)")
     parser.add_argument("--warmup", type=int, default=1, help="untimed calls before, beside the one that is checked")
     parser.add_argument("--batch", type=int, default=8, help="pictures a call (default 8)")
@@ -101,8 +101,8 @@ def main() -> int:
     header = ["ms, median / minimum", *LIBRARIES, "fastest peer", "muntin / fastest peer", "control, max / min"]
     clock = "CPU time of the process" if options.threads == 1 else "wall-clock time"
     said = (
-        f"{machine(options.threads)}, {versions(*PEERS)}. Batch {options.batch}, {options.rounds} interleaved rounds after "
-        f"{options.warmup + 1} untimed, {clock}, plain eager mode. Load average {load_before} before, {load()} after."
+        f"{machine(options.threads)}, {versions(*PEERS)}. Batch {options.batch}, {options.rounds} interleaved rounds "
+        f"after {options.warmup + 1} untimed calls, {clock}, plain eager mode. Load average {load_before} before, {load()} after."
     )
     publish("cpu_peers", f"{markdown(header, rows)}\n\n{said}", options.markdown)
     if options.gate and slow:

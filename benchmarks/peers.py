@@ -130,6 +130,8 @@ def training_step(model: nn.Module, images: Tensor, labels: Tensor) -> Job:
 def check(name: str, logits: object, batch: int) -> None:
     """Stop with a sentence when a contender's answer is not a finite (batch, 1000)."""
     if not isinstance(logits, Tensor) or logits.shape != (batch, 1000):
-        raise SystemExit(f"{name} answered with {getattr(logits, 'shape', type(logits))}, not with ({batch}, 1000) logits")
+        raise SystemExit(
+            f"{name} answered with {getattr(logits, 'shape', type(logits))}, not with ({batch}, 1000) logits"
+        )
     if not logits.isfinite().all():
         raise SystemExit(f"{name} answered with numbers that are not finite")

@@ -1,4 +1,4 @@
-"""Fair timing: contenders take turns in one process, and what counts is a ratio inside a round, not one run's absolute."""
+"""Fair timing: contenders take turns in one process, and what counts is their ratio, not one run's absolute."""
 
 from __future__ import annotations
 

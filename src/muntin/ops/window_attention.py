@@ -176,8 +176,7 @@ class _ByHand(torch.autograd.Function):
     @staticmethod
     def forward(ctx, qkv: Tensor, table: Tensor, s: Tensor | None, g: _Geometry) -> Tensor:
         out = qkv.new_empty(*qkv.shape[:-1], qkv.shape[-1] // 3)
-        wide = torch.promote_types(qkv.dtype, torch.float32)
-        bias = gather_bias(table, g.window).to(wide)
+        bias = _Bias(table, g)
         keep, kept = g.keep and any(ctx.needs_input_grad), []
         with without_autocast(qkv.device):
             for images, cls in _boxes(qkv, g):
@@ -185,11 +184,12 @@ class _ByHand(torch.autograd.Function):
                 q, k = _similar(q, k, s, g)
                 o = v.new_empty(v.shape)
                 P = v.new_empty(*v.shape[:3], v.shape[2]) if keep else None
-                for hs, ws in _chunks(v):
-                    b = _chunk_bias(bias[hs], cls)
-                    p = forward_chunk(q[hs, ws], k[hs, ws], v[hs, ws], b, out=o[hs, ws])
-                    if P is not None:
-                        P[hs, ws] = p
+                for hs in _head_slices(v):
+                    b = bias.of(hs, cls)
+                    for ws in _window_slices(v):
+                        p = forward_chunk(q[hs, ws], k[hs, ws], v[hs, ws], b, out=o[hs, ws])
+                        if P is not None:
+                            P[hs, ws] = p
                 kept.append(P)
                 _write(out[images], o, cls, g)
         ctx.geometry, ctx.has_scale = g, s is not None
@@ -203,9 +203,7 @@ class _ByHand(torch.autograd.Function):
         g: _Geometry = ctx.geometry
         qkv, table, *rest = ctx.saved_tensors
         s = rest.pop(0) if ctx.has_scale else None
-        wide = torch.promote_types(qkv.dtype, torch.float32)
-        bias = gather_bias(table, g.window).to(wide)
-        dqkv, dbias = torch.empty_like(qkv), torch.zeros_like(bias)
+        bias, dqkv = _Bias(table, g), torch.empty_like(qkv)
         ds = None if s is None else torch.zeros_like(s)
         grad = grad.to(qkv.dtype)
         with without_autocast(qkv.device):
@@ -217,13 +215,13 @@ class _ByHand(torch.autograd.Function):
                 d = v.new_empty(3, *v.shape)
                 # of the similarity's q and k first, which are wider than v for the cosine
                 dq, dk = (d[0], d[1]) if s is None else (q.new_empty(q.shape), k.new_empty(k.shape))
-                for hs, ws in _chunks(v):
-                    qkv_chunk = q[hs, ws], k[hs, ws], v[hs, ws]
-                    if P is None:
-                        p = forward_chunk(*qkv_chunk, _chunk_bias(bias[hs], cls), out=d[2][hs, ws])
-                    else:
-                        p = P[hs, ws]
-                    dbias[hs] += backward_chunk(do[hs, ws], *qkv_chunk, p, out=(dq[hs, ws], dk[hs, ws], d[2][hs, ws]))
+                for hs in _head_slices(v):
+                    b = bias.of(hs, cls)
+                    for ws in _window_slices(v):
+                        operands, dv = (q[hs, ws], k[hs, ws], v[hs, ws]), d[2][hs, ws]
+                        p = P[hs, ws] if P is not None else forward_chunk(*operands, b, out=dv)
+                        db = backward_chunk(do[hs, ws], *operands, p, out=(dq[hs, ws], dk[hs, ws], dv))
+                        bias.add_gradient(hs, db)
                 if s is None or ds is None:
                     dq.mul_(g.scale)
                 else:
@@ -231,14 +229,50 @@ class _ByHand(torch.autograd.Function):
                     d[1], _ = _scaled_unit_backward(dk, k0, torch.ones_like(s))
                     ds += ds_box
                 _write(dqkv[images], d, cls, g)
-        dtable = None
-        if ctx.needs_input_grad[1]:
-            index = relative_position_index(g.window, table.device).reshape(-1)
-            rows = dbias.permute(1, 2, 0).reshape(-1, g.heads)
-            dtable = (
-                torch.zeros(table.shape, dtype=wide, device=table.device).index_add_(0, index, rows).to(table.dtype)
-            )
-        return dqkv, dtable, ds, None
+        return dqkv, bias.table_gradient() if ctx.needs_input_grad[1] else None, ds, None
+
+
+class _Bias:
+    """The position bias of a few heads at a time, and its gradient; (h, N, N) is whole only where small."""
+
+    def __init__(self, table: Tensor, g: _Geometry):
+        self.table, self.window, N = table, g.window, math.prod(g.window)
+        self.wide = torch.promote_types(table.dtype, torch.float32)
+        self.whole = self._gather(slice(None)) if g.heads * N * N <= CHUNK else None
+        self.dtable: Tensor | None = None
+        self.heads, self.pending = slice(0), torch.empty(0)
+
+    def of(self, hs: slice, cls: WindowClass) -> Tensor:
+        """Bias of a slice of heads with the mask of a window class: (H, 1, N, N)."""
+        bias = self.whole[hs] if self.whole is not None else self._gather(hs)
+        return (bias if cls.mask is None else bias + cls.mask)[:, None]
+
+    def add_gradient(self, hs: slice, dbias: Tensor) -> None:
+        """Add (H, N, N). A sum over windows is pending until other heads come, and only then goes into the table."""
+        if self.whole is not None:
+            if not self.pending.numel():
+                self.heads, self.pending = slice(None), torch.zeros_like(self.whole)
+            self.pending[hs] += dbias
+        elif hs == self.heads:
+            self.pending += dbias
+        else:
+            self._flush()
+            self.heads, self.pending = hs, dbias
+
+    def table_gradient(self) -> Tensor:
+        self._flush()
+        assert self.dtable is not None
+        return self.dtable.to(self.table.dtype)
+
+    def _gather(self, hs: slice) -> Tensor:
+        return gather_bias(self.table[:, hs], self.window).to(self.wide)
+
+    def _flush(self) -> None:
+        if self.dtable is None:
+            self.dtable = torch.zeros(self.table.shape, dtype=self.wide, device=self.table.device)
+        if self.pending.numel():
+            index = relative_position_index(self.window, self.table.device).reshape(-1)
+            self.dtable[:, self.heads].index_add_(0, index, self.pending.flatten(1).T)
 
 
 def _boxes(qkv: Tensor, g: _Geometry) -> Iterator[tuple[slice, WindowClass]]:
@@ -250,18 +284,18 @@ def _boxes(qkv: Tensor, g: _Geometry) -> Iterator[tuple[slice, WindowClass]]:
             yield slice(start, start + step), cls
 
 
-def _chunks(v: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Slices of (heads, windows) that hold at most CHUNK logits, or one N x N where that is more: v (h, G, N, D)."""
+def _window_slices(v: Tensor) -> Iterator[slice]:
+    """As many windows as hold CHUNK logits of one head, at least one: v (h, G, N, D)."""
+    _, G, N, _ = v.shape
+    step = min(G, max(1, CHUNK // (N * N)))
+    return (slice(a, a + step) for a in range(0, G, step))
+
+
+def _head_slices(v: Tensor) -> Iterator[slice]:
+    """As many heads as hold CHUNK logits over all windows, at least one: v (h, G, N, D)."""
     h, G, N, _ = v.shape
-    windows = min(G, max(1, CHUNK // (N * N)))
-    heads = max(1, CHUNK // (windows * N * N)) if windows == G else 1
-    for a in range(0, h, heads):
-        for b in range(0, G, windows):
-            yield slice(a, a + heads), slice(b, b + windows)
-
-
-def _chunk_bias(bias: Tensor, cls: WindowClass) -> Tensor:
-    return (bias if cls.mask is None else bias + cls.mask)[:, None]  # (H, 1, N, N)
+    step = max(1, CHUNK // (G * N * N))
+    return (slice(a, a + step) for a in range(0, h, step))
 
 
 def _similar(q: Tensor, k: Tensor, s: Tensor | None, g: _Geometry) -> tuple[Tensor, Tensor]:

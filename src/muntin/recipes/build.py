@@ -13,6 +13,8 @@ from muntin.data import (
     Loader,
     MaskGenerator,
     Source,
+    Splits,
+    Subset,
     Transform,
     eval_transform,
     few_labels,
@@ -26,7 +28,6 @@ from muntin.errors import UserError
 from muntin.tasks import Classification, SimMIM
 
 from .recipe import Recipe
-
 
 Task = Classification | SimMIM
 
@@ -47,17 +48,20 @@ class Parts(NamedTuple):
 
 def build(recipe: Recipe, device: torch.device) -> Parts:
     """Task and data. Raises UserError for everything in the recipe that cannot work, before anything is written."""
-    data, seed = recipe.data, recipe.training.seed
-    splits = open_data(
-        data.path, labelled=recipe.task == "classification", val_share=data.val_share, seed=data.split_seed
-    )
-    source = few_labels(splits.train, data.labels_per_class, data.split_seed) if data.labels_per_class else splits.train
+    source, held_out = _sources(recipe)
     task, loaded = _task(recipe, len(source.classes))
 
     def loader(source: Source, transform: Transform, batch_size: int, **how: object) -> Loader:
         workers, rank, world = recipe.training.workers, parallel.rank(), parallel.world()
         return Loader(
-            source, transform, batch_size=batch_size, seed=seed, workers=workers, rank=rank, world=world, **how
+            source,
+            transform,
+            batch_size=batch_size,
+            seed=recipe.training.seed,
+            workers=workers,
+            rank=rank,
+            world=world,
+            **how,
         )
 
     train = loader(
@@ -68,8 +72,24 @@ def build(recipe: Recipe, device: torch.device) -> Parts:
         drop_last=True,
         mixing=make_mixing(recipe.augment, len(source.classes)),
     )
-    val = loader(splits.val, _transform(recipe, task, None), data.val_batch_size) if splits.val else None
+    val = loader(held_out, _transform(recipe, task, None), recipe.data.val_batch_size) if held_out else None
     return Parts(task.to(device), train, val, loaded)
+
+
+def _sources(recipe: Recipe) -> Splits:
+    """The pictures to train on and those held out, as many as the recipe wants."""
+    data = recipe.data
+    train, val = open_data(
+        data.path, labelled=recipe.task == "classification", val_share=data.val_share, seed=data.split_seed
+    )
+    if data.labels_per_class:
+        train = few_labels(train, data.labels_per_class, data.split_seed)
+    return Splits(_limited(train, data.limit), val and _limited(val, data.limit))
+
+
+def _limited(source: Source, limit: int) -> Source:
+    count = len(source)
+    return Subset(source, [i * count // limit for i in range(limit)]) if 0 < limit < count else source
 
 
 def _task(recipe: Recipe, num_classes: int) -> tuple[Task, str]:
@@ -84,7 +104,9 @@ def _task(recipe: Recipe, num_classes: int) -> tuple[Task, str]:
             in_chans=len(recipe.preprocess.mean),
             **choice.config(),
         )
-        task: Task = SimMIM(model.backbone, recipe.masking.target_window) if recipe.task == "simmim" else Classification(model)
+        task: Task = (
+            SimMIM(model.backbone, recipe.masking.target_window) if recipe.task == "simmim" else Classification(model)
+        )
     loaded = str(catalog.load_weights(model, choice.weights, replace_head=True)) if choice.weights else ""
     if isinstance(task, SimMIM):
         task.norm.load_state_dict(model.readout.norm.state_dict())

@@ -46,7 +46,14 @@ def train() -> Recipe:
         data=DataChoice(path=""),
         preprocess=PICTURES,
         augment=Augment(
-            crop="resized", crop_scale=(0.25, 1.0), flip=0.5, randaugment=9, erasing=0.25, cutmix=1.0, mixup=0.8, smoothing=0.1
+            crop="resized",
+            crop_scale=(0.25, 1.0),
+            flip=0.5,
+            randaugment=9,
+            erasing=0.25,
+            cutmix=1.0,
+            mixup=0.8,
+            smoothing=0.1,
         ),
         optim=Optim(lr=5e-4, lr_batch=64),
         schedule=Schedule(kind="cosine", epochs=200, warmup_epochs=10, warmup_lr=1e-6, min_lr=1e-5),

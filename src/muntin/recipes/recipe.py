@@ -18,7 +18,6 @@ from muntin.data import Augment, Preprocess
 from muntin.engine import Optim, Schedule, Training
 from muntin.errors import UserError, unknown
 
-
 OVERRIDES = ("patch", "dim", "depths", "heads", "window", "pretrained_window")  # fields that models have too
 
 
@@ -81,6 +80,8 @@ class DataChoice:
     """Seed of that split, and of the choice of `labels_per_class`; apart from the training seed."""
     labels_per_class: int = 0
     """Train on this many pictures of each class; 0 for all."""
+    limit: int = 0
+    """Use only so many pictures to train on, and so many held-out ones, spread evenly; for trials. 0: all."""
     val_batch_size: int = 100
     """Pictures per process in one evaluation step; changes memory and speed, never the result."""
 
@@ -139,7 +140,9 @@ def from_json(text: str, place: str = "recipe.json") -> Recipe:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{place} is not JSON (line {error.lineno}: {error.msg}); give a recipe.json of a run") from None
+        raise UserError(
+            f"{place} is not JSON (line {error.lineno}: {error.msg}); give a recipe.json of a run"
+        ) from None
     return typing.cast(Recipe, _read(Recipe, values, "", place))
 
 
@@ -191,7 +194,9 @@ def _read(kind: Any, value: Any, name: str, place: str) -> Any:
 
 def _read_group(group: type, value: Any, name: str, place: str) -> Any:
     if not isinstance(value, dict):
-        raise UserError(f"{place}: {name or 'the recipe'} is {json.dumps(value)}; it must be an object with named fields")
+        raise UserError(
+            f"{place}: {name or 'the recipe'} is {json.dumps(value)}; it must be an object with named fields"
+        )
     fields, prefix = {f.name: f for f in dataclasses.fields(group)}, f"{name}." if name else ""
     for key in value:
         if key not in fields:

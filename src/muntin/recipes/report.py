@@ -20,7 +20,9 @@ from .recipe import Recipe
 MOST = 1000  # pictures that the report looks at; larger validation sets are thinned evenly
 
 
-def write_report(out: Path, recipe: Recipe, parts: Parts, history: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+def write_report(
+    out: Path, recipe: Recipe, parts: Parts, history: list[dict[str, Any]], summary: dict[str, Any]
+) -> None:
     """Write report.html of a finished run, whose trained task is in `parts`; on process 0 alone."""
     page = Page(f"{recipe.name}: {recipe.model.name}", recipe.about.paper or "muntin")
     page.tiles(_tiles(summary))
@@ -40,7 +42,11 @@ def write_report(out: Path, recipe: Recipe, parts: Parts, history: list[dict[str
 def _tiles(summary: dict[str, Any]) -> list[Tile]:
     names = {"top1": "top-1", "top5": "top-5", "loss": "loss"}
     on = f"{summary['val_samples']:,} held-out pictures"
-    tiles = [Tile(label, summary[key] if key != "loss" else f"{summary[key]:.4f}", on) for key, label in names.items() if key in summary]
+    tiles = [
+        Tile(label, summary[key] if key != "loss" else f"{summary[key]:.4f}", on)
+        for key, label in names.items()
+        if key in summary
+    ]
     minutes, seconds = divmod(round(summary["seconds"]), 60)
     return [
         *tiles,
@@ -57,7 +63,12 @@ def add_reconstructions(page: Page, task: SimMIM, loader: Loader, preprocess: Pr
     with torch.no_grad():
         found = task.predict({"image": batch["image"][:8].to(device), "mask": batch["mask"][:8].to(device)})
     sections.reconstructions(
-        page, found["target"].cpu(), found["pixel_mask"].cpu(), found["reconstruction"].cpu(), preprocess.mean, preprocess.std
+        page,
+        found["target"].cpu(),
+        found["pixel_mask"].cpu(),
+        found["reconstruction"].cpu(),
+        preprocess.mean,
+        preprocess.std,
     )
 
 
@@ -73,7 +84,9 @@ def add_predictions(page: Page, task: Classification, source: Source, preprocess
 
 
 @torch.no_grad()
-def predict(task: Classification, source: Source, preprocess: Preprocess, batch_size: int = 100) -> tuple[Tensor, Tensor]:
+def predict(
+    task: Classification, source: Source, preprocess: Preprocess, batch_size: int = 100
+) -> tuple[Tensor, Tensor]:
     """Probabilities (N, K) and labels (N,) of all pictures of a source."""
     device, to_tensor = next(task.parameters()).device, preprocess.transform()
     probabilities, labels = [], []

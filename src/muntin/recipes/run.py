@@ -122,6 +122,8 @@ def _closing(recipe: Recipe, summary: dict[str, Any], out: Path) -> str:
         result = f"loss on masked pixels {summary['loss' if 'loss' in summary else 'train_loss']:.4f}"
         then = f"muntin train finetune --weights {out} --data LABELLED_FOLDER"
     else:
-        result = f"top-1 {summary['top1']:.2%} on {summary['val_samples']:,} pictures" if "top1" in summary else "trained"
+        result = (
+            f"top-1 {summary['top1']:.2%} on {summary['val_samples']:,} pictures" if "top1" in summary else "trained"
+        )
         then = f"muntin predict {out} {data}" if data == "digits" else f"muntin predict {out} PICTURES"
     return f"{result}, {summary['seconds']:.0f} s\nreport: {summary['report']}\nnext: {then}"

@@ -14,18 +14,20 @@ from .swin import AUGMENT
 
 PAPER = "SimMIM: A Simple Framework for Masked Image Modeling, 2022, arXiv:2111.09886"
 
-MULTISTEP_800 = Schedule(kind="multistep", epochs=800, warmup_epochs=10, warmup_lr=5e-7, milestones=(700,), decay_rate=0.1)
+MULTISTEP_800 = Schedule(
+    kind="multistep", epochs=800, warmup_epochs=10, warmup_lr=5e-7, milestones=(700,), decay_rate=0.1
+)
 
 # Exempt from weight decay are bias tables, log-CPB and logit scales, as in supervised training. The official code means
 # to, but its keywords miss their parameters (`encoder.` is put before them), so there they decay.
-DECAY_NOTE = "The official code, by a slip, decays bias tables, log-CPB and logit scales in pre-training; here they are exempt."
+DECAY_NOTE = (
+    "The official code, by a slip, decays bias tables, log-CPB and logit scales in pre-training; here they are exempt."
+)
 
 
 def simmim_swin_base_100ep() -> Recipe:
     """SimMIM pre-training of Swin-B at 192, 100 epochs: 82.8 top-1 after fine-tuning at 192."""
-    cosine = Schedule(
-        kind="cosine", epochs=100, warmup_epochs=10, warmup_lr=1e-6, min_lr=1e-5, warmup_prefix=False
-    )
+    cosine = Schedule(kind="cosine", epochs=100, warmup_epochs=10, warmup_lr=1e-6, min_lr=1e-5, warmup_prefix=False)
     return _pretraining(
         "simmim_swin_base_100ep",
         model=ModelChoice(name="swin_base", window=(6, 6)),

@@ -27,9 +27,7 @@ def imagenet(name: str, *, drop_path_rate: float, image_size: int, expected: str
         preprocess=Preprocess(image_size=(image_size, image_size), crop_ratio=0.875, interpolation="bicubic"),
         augment=AUGMENT,
         optim=Optim(lr=5e-4, lr_batch=512, weight_decay=0.05, betas=(0.9, 0.999), eps=1e-8, clip_grad=5.0),
-        schedule=Schedule(
-            kind="cosine", epochs=300, warmup_epochs=20, warmup_lr=5e-7, min_lr=5e-6, warmup_prefix=True
-        ),
+        schedule=Schedule(kind="cosine", epochs=300, warmup_epochs=20, warmup_lr=5e-7, min_lr=5e-6, warmup_prefix=True),
         training=Training(batch_size=1024, workers=8),
         about=About(
             paper=paper,

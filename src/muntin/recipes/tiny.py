@@ -7,13 +7,13 @@ from dataclasses import replace
 from .recipe import Recipe
 
 SIDE = 32  # pixels
-LABELS_PER_CLASS = 6
+PICTURES = 60
 
 
 def tiny(recipe: Recipe) -> Recipe:
     """A recipe with the same task, model family, augmentation, optimizer and schedule, and next to nothing to do.
 
-    Two epochs of 60 digits for a model of two small stages; 32 pixels, windows of 4 x 4 patches of 4 pixels. What needs
+    Two epochs of `PICTURES` digits for a model of two small stages; 32 pixels, windows of 4 x 4 patches of 4 pixels. What needs
     weights and has none starts from scratch.
     """
     masking, schedule, preprocess = recipe.masking, recipe.schedule, recipe.preprocess
@@ -32,7 +32,7 @@ def tiny(recipe: Recipe) -> Recipe:
         recipe,
         name=f"{recipe.name}_tiny",
         model=model,
-        data=replace(recipe.data, path="digits", labels_per_class=recipe.task == "classification" and LABELS_PER_CLASS or 0),
+        data=replace(recipe.data, path="digits", limit=PICTURES),
         preprocess=replace(preprocess, image_size=(SIDE, SIDE)),
         masking=replace(masking, mask_patch=8, target_window=min(masking.target_window, 7)),
         schedule=replace(
@@ -41,5 +41,7 @@ def tiny(recipe: Recipe) -> Recipe:
             warmup_epochs=0.5 if schedule.warmup_epochs else 0,
             milestones=schedule.milestones and (1,),
         ),
-        training=replace(recipe.training, batch_size=20 * recipe.training.accumulate, workers=0, compile=False, threads=1),
+        training=replace(
+            recipe.training, batch_size=20 * recipe.training.accumulate, workers=0, compile=False, threads=1
+        ),
     )
