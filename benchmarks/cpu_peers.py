@@ -102,7 +102,8 @@ def main() -> int:
     clock = "CPU time of the process" if options.threads == 1 else "wall-clock time"
     said = (
         f"{machine(options.threads)}, {versions(*PEERS)}. Batch {options.batch}, {options.rounds} interleaved rounds "
-        f"after {options.warmup + 1} untimed calls, {clock}, plain eager mode. Load average {load_before} before, {load()} after."
+        f"after {options.warmup + 1} untimed calls, {clock}, plain eager mode. "
+        f"Load average {load_before} before, {load()} after."
     )
     publish("cpu_peers", f"{markdown(header, rows)}\n\n{said}", options.markdown)
     if options.gate and slow:

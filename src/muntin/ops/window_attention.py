@@ -71,8 +71,7 @@ def window_attention(
     if backend in ("reference", "sdpa"):
         out = _rolled(qkv, table, heads, window, shift, scale, s, backend)
     else:
-        keep = backend == "direct"
-        out = _ByHand.apply(qkv, table, s, _Geometry(heads, window, shift, scale, keep))
+        out = _boxwise(qkv, table, s, _Geometry(heads, window, shift, scale, backend == "direct"))
     return crop_grid(out, tuple(size))
 
 
@@ -168,6 +167,24 @@ class _Geometry(NamedTuple):
     shift: Size
     scale: float
     keep: bool  # whether P is kept for backward
+
+
+def _boxwise(qkv: Tensor, table: Tensor, s: Tensor | None, g: _Geometry) -> Tensor:
+    """Without gradients PyTorch's fused kernel does the inside of a box, unless it would round V2's logits to bf16."""
+    differentiate = torch.is_grad_enabled() and any(t.requires_grad for t in (qkv, table, s) if t is not None)
+    rounds = s is not None and qkv.dtype not in (torch.float32, torch.float64)
+    if differentiate or rounds:
+        return _ByHand.apply(qkv, table, s, g)
+    out, bias = qkv.new_empty(*qkv.shape[:-1], qkv.shape[-1] // 3), _Bias(table, g)
+    with without_autocast(qkv.device):
+        for images, cls in _boxes(qkv, g):
+            q, k, v = _read_rows(qkv[images], cls, g)
+            q, k = _similar(q, k, s, g)
+            for a in range(0, g.heads, step := max(1, CHUNK // v.shape[2] ** 2)):
+                hs = slice(a, a + step)
+                o = attend(q[hs], k[hs], v[hs], bias.of(hs, cls), "sdpa")
+                _write(out[images], o, cls, g, hs)
+    return out
 
 
 class _ByHand(torch.autograd.Function):
@@ -313,35 +330,48 @@ def _scaled_unit_backward(grad: Tensor, x: Tensor, s: Tensor) -> tuple[Tensor, T
     return grad.addcmul(unit, along, value=-1).mul_(inverse * s[:, None]), along.sum((1, 2, 3)).view(-1, 1, 1)
 
 
-def _read(grid: Tensor, cls: WindowClass, g: _Geometry, parts: int) -> Tensor:
-    """The windows of one class, head by head: (B, *S, parts * h * D) -> (parts, h, B * nW, N, D)."""
+def _box(grid: Tensor, cls: WindowClass, g: _Geometry, parts: int) -> Tensor:
+    """The windows of one class: (B, *S, parts * h * D) -> (B, n1, w1, n2, w2, ..., parts, h, D), a view off the rim."""
     for axis, runs in enumerate(cls.spans, start=1):
         pieces = [grid.narrow(axis, start, length) for start, length in runs]
         grid = pieces[0] if len(pieces) == 1 else torch.cat(pieces, axis)
-    n = len(g.window)
-    for axis in range(n, 0, -1):
+    for axis in range(len(g.window), 0, -1):
         grid = grid.unflatten(axis, (cls.windows[axis - 1], g.window[axis - 1]))
-    grid = grid.unflatten(-1, (parts, g.heads, -1))  # (B, n1, w1, n2, w2, ..., parts, h, D)
+    return grid.unflatten(-1, (parts, g.heads, -1))
+
+
+def _read(grid: Tensor, cls: WindowClass, g: _Geometry, parts: int) -> Tensor:
+    """The windows of one class in the order of matrix products: -> (parts, h, B * nW, N, D), contiguous."""
+    n, box = len(g.window), _box(grid, cls, g, parts)
     counts, cells = range(1, 2 * n, 2), range(2, 2 * n + 1, 2)
-    grid = grid.permute(2 * n + 1, 2 * n + 2, 0, *counts, *cells, 2 * n + 3)
-    return grid.reshape(parts, g.heads, -1, math.prod(g.window), grid.shape[-1])
+    box = box.permute(2 * n + 1, 2 * n + 2, 0, *counts, *cells, 2 * n + 3)
+    return box.reshape(parts, g.heads, -1, math.prod(g.window), box.shape[-1])
 
 
-def _write(grid: Tensor, windows: Tensor, cls: WindowClass, g: _Geometry) -> None:
-    """The inverse of `_read`, into the map: windows (h, B * nW, N, D) or (3, h, B * nW, N, D)."""
+def _read_rows(grid: Tensor, cls: WindowClass, g: _Geometry) -> Tensor:
+    """The same numbers copied token by token, which is faster, for kernels that take strides: (3, h, B * nW, N, D)."""
+    n, box = len(g.window), _box(grid, cls, g, 3)
+    counts, cells = range(1, 2 * n, 2), range(2, 2 * n + 1, 2)
+    box = box.permute(0, *counts, *cells, 2 * n + 1, 2 * n + 2, 2 * n + 3)
+    return box.reshape(-1, math.prod(g.window), *box.shape[-3:]).permute(2, 3, 0, 1, 4)
+
+
+def _write(grid: Tensor, windows: Tensor, cls: WindowClass, g: _Geometry, hs: slice = slice(None)) -> None:
+    """The inverse of `_read`, into some heads of the map: windows (H, B * nW, N, D) or (3, h, B * nW, N, D)."""
     windows = windows if windows.ndim == 5 else windows[None]
-    n, D = len(g.window), windows.shape[-1]
-    windows = windows.view(windows.shape[0], g.heads, grid.shape[0], *cls.windows, *g.window, D)
+    n, (parts, H, _, _, D) = len(g.window), windows.shape
+    grid = grid.unflatten(-1, (parts, g.heads, D))[..., hs, :]
+    windows = windows.unflatten(3, g.window).unflatten(2, (grid.shape[0], *cls.windows))
     pairs = [axis for i in range(n) for axis in (3 + i, 3 + n + i)]
-    windows = windows.permute(2, *pairs, 0, 1, 3 + 2 * n)  # (B, n1, w1, n2, w2, ..., parts, h, D)
+    windows = windows.permute(2, *pairs, 0, 1, 3 + 2 * n)  # (B, n1, w1, n2, w2, ..., parts, H, D)
     if all(len(runs) == 1 for runs in cls.spans):
         for axis, ((start, length),) in enumerate(cls.spans, start=1):
             grid = grid.narrow(axis, start, length)
         for axis in range(n, 0, -1):
             grid = grid.unflatten(axis, (cls.windows[axis - 1], g.window[axis - 1]))
-        grid.unflatten(-1, windows.shape[-3:]).copy_(windows)
+        grid.copy_(windows)
         return
-    box = windows.reshape(grid.shape[0], *[c * w for c, w in zip(cls.windows, g.window)], -1)
+    box = windows.reshape(grid.shape[0], *[c * w for c, w in zip(cls.windows, g.window)], parts, H, D)
     _scatter_runs(grid, box, cls.spans, axis=1)
 
 

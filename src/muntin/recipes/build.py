@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -51,28 +52,24 @@ def build(recipe: Recipe, device: torch.device) -> Parts:
     source, held_out = _sources(recipe)
     task, loaded = _task(recipe, len(source.classes))
 
-    def loader(source: Source, transform: Transform, batch_size: int, **how: object) -> Loader:
-        workers, rank, world = recipe.training.workers, parallel.rank(), parallel.world()
-        return Loader(
-            source,
-            transform,
-            batch_size=batch_size,
-            seed=recipe.training.seed,
-            workers=workers,
-            rank=rank,
-            world=world,
-            **how,
-        )
-
+    loader = partial(
+        Loader,
+        seed=recipe.training.seed,
+        workers=recipe.training.workers,
+        rank=parallel.rank(),
+        world=parallel.world(),
+    )
     train = loader(
         source,
         _transform(recipe, task, recipe.augment),
-        recipe.training.micro_batch(parallel.world()),
+        batch_size=recipe.training.micro_batch(parallel.world()),
         shuffle=True,
         drop_last=True,
         mixing=make_mixing(recipe.augment, len(source.classes)),
     )
-    val = loader(held_out, _transform(recipe, task, None), recipe.data.val_batch_size) if held_out else None
+    val = None
+    if held_out:
+        val = loader(held_out, _transform(recipe, task, None), batch_size=recipe.data.val_batch_size)
     return Parts(task.to(device), train, val, loaded)
 
 
@@ -93,7 +90,7 @@ def _limited(source: Source, limit: int) -> Source:
 
 
 def _task(recipe: Recipe, num_classes: int) -> tuple[Task, str]:
-    """The task with its weights, fresh ones drawn from the recipe's seed, and what the weights gave."""
+    """The task (of 0 classes: SimMIM), fresh weights drawn from the recipe's seed; and what it took from given ones."""
     choice = recipe.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)

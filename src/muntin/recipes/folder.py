@@ -23,15 +23,11 @@ def check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
     """Raise UserError unless `out` is free, or holds a run to resume or to overwrite. Changes nothing."""
     if resume:
         if not checkpoint.exist(out / "checkpoints"):
-            raise UserError(
-                f"nothing to resume: {out} holds no checkpoint; start without --resume, or give the run's folder"
-            )
+            raise UserError(f"nothing to resume: {out} holds no checkpoint; start without --resume")
     elif out.exists() and not overwrite:
         raise UserError(f"{out} exists; choose another --out, go on with --resume, or replace it with --overwrite")
     elif out.exists() and not _is_run(out):
-        raise UserError(
-            f"{out} is no run folder (it has no recipe.json), so --overwrite leaves it alone; choose another --out"
-        )
+        raise UserError(f"{out} has no recipe.json, so it is no run to overwrite; choose another --out")
 
 
 def check_same(recipe: Recipe, out: Path) -> None:

@@ -12,7 +12,7 @@ from muntin.tasks import Classification, SimMIM
 
 
 def measure(task: nn.Module, val: Loader) -> dict[str, float]:
-    """Top-1 (and, with more than five classes, top-5) of a classification, the loss of SimMIM; each sample counts once."""
+    """Top-1 of a classification (top-5 too, with more than five classes), the loss of SimMIM; each sample once."""
     if isinstance(task, SimMIM):
         return {"loss": _mean_loss(task, val)}
     assert isinstance(task, Classification)

@@ -32,7 +32,7 @@ def pretrain() -> Recipe:
             command="muntin train pretrain --data FOLDER --out runs/pretrained",
             hardware="one GPU with 12 GB",
             expected="a falling loss and reconstructions that continue what is visible; see the report",
-            notes="Then: muntin train finetune --data LABELLED --weights runs/pretrained. Fewer pictures want more epochs.",
+            notes="Then: muntin train finetune --data LABELLED --weights runs/pretrained",
         ),
     )
 

@@ -46,7 +46,7 @@ class ModelChoice:
     weights: str = ""
     """Weights to start from: a run folder, a model folder or a file; empty for none."""
     from_scratch: bool = True
-    """Whether random weights will do when `weights` is empty; recipes that fine-tune say no, and then refuse to start."""
+    """Whether random weights will do when `weights` is empty; recipes that fine-tune say no and refuse to start."""
     drop_path_rate: float = 0.0
     """Stochastic depth: the rate of the last block, in [0, 1); grows linearly from 0 at the first."""
     patch: tuple[int, int] | None = None

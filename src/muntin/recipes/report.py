@@ -17,6 +17,7 @@ from muntin.tasks import Classification, SimMIM
 from .build import Parts, Task
 from .recipe import Recipe
 
+BATCH = 100
 MOST = 1000  # pictures that the report looks at; larger validation sets are thinned evenly
 
 
@@ -40,13 +41,10 @@ def write_report(
 
 
 def _tiles(summary: dict[str, Any]) -> list[Tile]:
-    names = {"top1": "top-1", "top5": "top-5", "loss": "loss"}
     on = f"{summary['val_samples']:,} held-out pictures"
-    tiles = [
-        Tile(label, summary[key] if key != "loss" else f"{summary[key]:.4f}", on)
-        for key, label in names.items()
-        if key in summary
-    ]
+    tiles = [Tile(label, summary[key], on) for key, label in (("top1", "top-1"), ("top5", "top-5")) if key in summary]
+    if "loss" in summary:
+        tiles.append(Tile("loss", f"{summary['loss']:.4f}", on))
     minutes, seconds = divmod(round(summary["seconds"]), 60)
     return [
         *tiles,
@@ -56,23 +54,17 @@ def _tiles(summary: dict[str, Any]) -> list[Tile]:
     ]
 
 
-def add_reconstructions(page: Page, task: SimMIM, loader: Loader, preprocess: Preprocess) -> None:
+def add_reconstructions(page: Page, task: Task, loader: Loader, preprocess: Preprocess) -> None:
     """Pictures, their masks, and what the task paints into them."""
     batch = next(iter(loader.epoch(0)))
     device = next(task.parameters()).device
     with torch.no_grad():
         found = task.predict({"image": batch["image"][:8].to(device), "mask": batch["mask"][:8].to(device)})
-    sections.reconstructions(
-        page,
-        found["target"].cpu(),
-        found["pixel_mask"].cpu(),
-        found["reconstruction"].cpu(),
-        preprocess.mean,
-        preprocess.std,
-    )
+    target, pixel_mask, painted = (found[name].cpu() for name in ("target", "pixel_mask", "reconstruction"))
+    sections.reconstructions(page, target, pixel_mask, painted, preprocess.mean, preprocess.std)
 
 
-def add_predictions(page: Page, task: Classification, source: Source, preprocess: Preprocess) -> None:
+def add_predictions(page: Page, task: Task, source: Source, preprocess: Preprocess) -> None:
     """Confusion matrix, and the surest right and worst wrong predictions."""
     seen = Subset(source, range(0, len(source), -(-len(source) // MOST)))
     probabilities, labels = predict(task, seen, preprocess)
@@ -84,14 +76,12 @@ def add_predictions(page: Page, task: Classification, source: Source, preprocess
 
 
 @torch.no_grad()
-def predict(
-    task: Classification, source: Source, preprocess: Preprocess, batch_size: int = 100
-) -> tuple[Tensor, Tensor]:
+def predict(task: Task, source: Source, preprocess: Preprocess) -> tuple[Tensor, Tensor]:
     """Probabilities (N, K) and labels (N,) of all pictures of a source."""
     device, to_tensor = next(task.parameters()).device, preprocess.transform()
     probabilities, labels = [], []
-    for start in range(0, len(source), batch_size):
-        samples = [source.read(i) for i in range(start, min(start + batch_size, len(source)))]
+    for start in range(0, len(source), BATCH):
+        samples = [source.read(i) for i in range(start, min(start + BATCH, len(source)))]
         images = torch.stack([to_tensor(sample.image) for sample in samples]).to(device)
         probabilities.append(task.predict({"image": images})["logits"].softmax(1).cpu())
         labels += [sample.label for sample in samples]

@@ -18,9 +18,7 @@ def resolve(recipe: Recipe) -> Recipe:
     """
     model = recipe.model
     if not recipe.data.path:
-        raise UserError(
-            f"the recipe '{recipe.name}' needs pictures: --data FOLDER (or a .csv of path,label, or digits)"
-        )
+        raise UserError(f"the recipe '{recipe.name}' needs pictures: --data FOLDER (or FILE.csv, or digits)")
     if not model.weights and not model.from_scratch:
         raise UserError(
             f"the recipe '{recipe.name}' starts from trained weights: give --weights RUN_OR_FILE, "
@@ -29,9 +27,7 @@ def resolve(recipe: Recipe) -> Recipe:
     if model.name:
         return recipe
     if not model.weights:
-        raise UserError(
-            "no model: give --model NAME (`muntin models` lists them), or --weights that were saved with one"
-        )
+        raise UserError("no model: give --model NAME (`muntin models` lists them) or --weights RUN")
     saved = catalog.read_config(model.weights)
     overrides = {key: _tuples(value) for key, value in saved["config"].items()}
     channels, pictures = overrides.pop("in_chans", 3), len(recipe.preprocess.mean)
@@ -43,9 +39,7 @@ def resolve(recipe: Recipe) -> Recipe:
     if len(set(overrides.get("window", ()))) == 1 and isinstance(overrides["window"][0], tuple):
         overrides["window"] = overrides["window"][0]  # saved stage by stage, and the same for all
     if strange := sorted(overrides.keys() - set(OVERRIDES)):
-        raise UserError(
-            f"the model of {model.weights} differs from {saved['model']} in {strange[0]}, which a recipe cannot say"
-        )
+        raise UserError(f"{model.weights} has its own {strange[0]}, which no recipe can say; use Python instead")
     return replace(recipe, model=replace(model, name=saved["model"], **overrides))
 
 

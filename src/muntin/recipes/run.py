@@ -10,7 +10,7 @@ import io
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from muntin.engine import FitResult, checkpoint, fit, parallel
 from muntin.errors import UserError
@@ -35,10 +35,23 @@ def run(
     Raises UserError for what cannot work; `out` is then as it was, or not there.
     """
     with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
-        return _run(recipe, Path(out), resume, overwrite)
+        finished = carry_out(recipe, Path(out), resume=resume, overwrite=overwrite)
+        if parallel.rank() == 0:
+            print(_closing(finished.recipe, finished.summary, Path(out)))
+    return finished.summary
 
 
-def _run(recipe: Recipe, out: Path, resume: bool, overwrite: bool) -> dict[str, Any]:
+class Finished(NamedTuple):
+    """A run that has ended well. `parts` holds the trained task."""
+
+    recipe: Recipe  # resolved
+    parts: Parts
+    history: list[dict[str, Any]]  # the lines of metrics.jsonl
+    summary: dict[str, Any]
+
+
+def carry_out(recipe: Recipe, out: Path, *, resume: bool = False, overwrite: bool = False) -> Finished:
+    """What `run` does, up to its closing words, with everything still in hand."""
     start, device = time.perf_counter(), parallel.setup()
     recipe = resolve(recipe)
     check_folder(out, resume=resume, overwrite=overwrite)
@@ -57,9 +70,8 @@ def _run(recipe: Recipe, out: Path, resume: bool, overwrite: bool) -> dict[str, 
         save_model(result.task, recipe, parts.classes, out / "model")
         write_json(out / "summary.json", summary)
         write_report(out, recipe, parts, result.history, summary)
-        print(_closing(recipe, summary, out))
     parallel.barrier()
-    return summary
+    return Finished(recipe, parts, result.history, summary)
 
 
 def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
@@ -122,8 +134,7 @@ def _closing(recipe: Recipe, summary: dict[str, Any], out: Path) -> str:
         result = f"loss on masked pixels {summary['loss' if 'loss' in summary else 'train_loss']:.4f}"
         then = f"muntin train finetune --weights {out} --data LABELLED_FOLDER"
     else:
-        result = (
-            f"top-1 {summary['top1']:.2%} on {summary['val_samples']:,} pictures" if "top1" in summary else "trained"
-        )
+        count = summary["val_samples"]
+        result = f"top-1 {summary['top1']:.2%} on {count:,} pictures" if count else "no held-out pictures to measure on"
         then = f"muntin predict {out} {data}" if data == "digits" else f"muntin predict {out} PICTURES"
     return f"{result}, {summary['seconds']:.0f} s\nreport: {summary['report']}\nnext: {then}"

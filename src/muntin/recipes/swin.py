@@ -1,7 +1,7 @@
 """Swin Transformer (Liu et al., 2021, arXiv:2103.14030): ImageNet-1K at 224 from scratch.
 
-Values: configs/swin and config.py of the official code. Learning rates are written for 512 pictures, as there, and scale
-with the batch: 5e-4 becomes 1e-3 at the paper's 1,024.
+Values: configs/swin and config.py of the official code. Learning rates are written for 512 pictures, as there, and
+scale with the batch: 5e-4 becomes 1e-3 at the paper's 1,024.
 """
 
 from __future__ import annotations

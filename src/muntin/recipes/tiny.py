@@ -13,10 +13,10 @@ PICTURES = 60
 def tiny(recipe: Recipe) -> Recipe:
     """A recipe with the same task, model family, augmentation, optimizer and schedule, and next to nothing to do.
 
-    Two epochs of `PICTURES` digits for a model of two small stages; 32 pixels, windows of 4 x 4 patches of 4 pixels. What needs
-    weights and has none starts from scratch.
+    Two epochs of `PICTURES` digits of 32 x 32 pixels, for a model of two small stages with windows of 4 x 4 patches.
+    What needs weights and has none starts from scratch.
     """
-    masking, schedule, preprocess = recipe.masking, recipe.schedule, recipe.preprocess
+    masking, schedule, training = recipe.masking, recipe.schedule, recipe.training
     model = replace(
         recipe.model,
         name=recipe.model.name or "swin_v2_tiny_window8",
@@ -33,7 +33,7 @@ def tiny(recipe: Recipe) -> Recipe:
         name=f"{recipe.name}_tiny",
         model=model,
         data=replace(recipe.data, path="digits", limit=PICTURES),
-        preprocess=replace(preprocess, image_size=(SIDE, SIDE)),
+        preprocess=replace(recipe.preprocess, image_size=(SIDE, SIDE)),
         masking=replace(masking, mask_patch=8, target_window=min(masking.target_window, 7)),
         schedule=replace(
             schedule,
@@ -41,7 +41,5 @@ def tiny(recipe: Recipe) -> Recipe:
             warmup_epochs=0.5 if schedule.warmup_epochs else 0,
             milestones=schedule.milestones and (1,),
         ),
-        training=replace(
-            recipe.training, batch_size=20 * recipe.training.accumulate, workers=0, compile=False, threads=1
-        ),
+        training=replace(training, batch_size=20 * training.accumulate, workers=0, compile=False, threads=1),
     )

@@ -1,0 +1,165 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from muntin import catalog
+from muntin.convert import swin as official
+from muntin.errors import UserError
+from muntin.tasks import SimMIM
+
+SMALL = {"dim": 8, "depths": (1, 1), "heads": (1, 2), "window": 4}
+FOREIGN = {  # official configs, timm (old and new), torchvision, transformers
+    "swin_tiny_patch4_window7_224": "swin_tiny",
+    "swin_tiny_c24_patch4_window8_256": "swin_tiny_c24",
+    "swin_tiny_patch4_window7_224.ms_in22k_ft_in1k": "swin_tiny",
+    "swin_base_patch4_window12_384_22kto1k_finetune": "swin_base_window12",
+    "swin_base_patch4_window7_224_22k": "swin_base",
+    "swin_large_patch4_window12_384.ms_in22k": "swin_large_window12",
+    "swin_v2_t": "swin_v2_tiny_window8",
+    "swin_b": "swin_base",
+    "swinv2_tiny_window16_256.ms_in1k": "swin_v2_tiny_window16",
+    "swinv2_small_patch4_window8_256": "swin_v2_small_window8",
+    "swinv2_base_patch4_window12_192_22k": "swin_v2_base_window12",
+    "swinv2_base_patch4_window12to16_192to256_22kto1k_ft": "swin_v2_base_window12to16",
+    "swinv2_large_window12to24_192to384.ms_in22k_ft_in1k": "swin_v2_large_window12to24",
+    "microsoft/swin-small-patch4-window7-224": "swin_small",
+    "microsoft/swinv2-tiny-patch4-window8-256": "swin_v2_tiny_window8",
+    "microsoft/swinv2-base-patch4-window12to24-192to384-22kto1k-ft": "swin_v2_base_window12to24",
+    "Swin_Tiny": "swin_tiny",
+}
+
+
+@pytest.mark.parametrize(("foreign", "ours"), FOREIGN.items())
+def test_names_of_other_projects_are_understood(foreign, ours):
+    assert catalog.entry(foreign).name == ours
+
+
+def test_every_alias_leads_to_an_entry():
+    assert {catalog.entry(alias).name for alias in catalog.ALIASES} <= set(catalog.list_models())
+
+
+def test_names_are_listed_by_pattern():
+    assert catalog.list_models("swin_v2_tiny*") == ["swin_v2_tiny_window8", "swin_v2_tiny_window16"]
+    assert catalog.list_models("nothing*") == []
+
+
+def test_a_wrong_name_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match=r"unknown model 'swin_tinny': did you mean swin_tiny"):
+        catalog.create_model("swin_tinny")
+
+
+def test_a_wrong_field_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match=r"unknown field of swin_tiny 'windw': did you mean window"):
+        catalog.create_model("swin_tiny", windw=8)
+
+
+def test_a_negative_number_of_classes_is_refused():
+    with pytest.raises(UserError, match="num_classes is -1"):
+        catalog.create_model("swin_tiny", num_classes=-1, **SMALL)
+
+
+def test_classifiers_shrink_their_windows_and_backbones_pad():
+    assert catalog.create_model("swin_tiny", **SMALL).backbone.config.small_map == "shrink"
+    assert catalog.create_backbone("swin_tiny", **SMALL).config.small_map == "keep"
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return catalog.create_model("swin_v2_tiny_window8", num_classes=3, **SMALL)
+
+
+def equal(one, other) -> bool:
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_official_files_are_loaded_by_a_model_of_their_shape(model, tmp_path):
+    torch.save({"model": official.write(model.state_dict(), "classifier")}, tmp_path / "official.pth")
+    weights = tmp_path / "official.pth"
+    assert equal(catalog.create_model("swin_v2_tiny_window8", num_classes=3, weights=weights, **SMALL), model)
+
+
+def test_a_file_of_other_classes_is_refused_unless_its_head_is_replaced(model, tmp_path):
+    save_file(model.state_dict(), tmp_path / "three.safetensors")
+    other = catalog.create_model("swin_v2_tiny_window8", num_classes=5, **SMALL)
+    with pytest.raises(UserError, match="trained for 3 classes, the model has 5"):
+        catalog.load_weights(other, tmp_path / "three.safetensors")
+    fresh = other.readout.head.weight.detach().clone()
+    report = catalog.load_weights(other, tmp_path / "three.safetensors", replace_head=True)
+    assert report.reinitialised == ["readout.head.weight", "readout.head.bias"]
+    assert torch.equal(other.readout.head.weight, fresh)
+    assert torch.equal(other.readout.norm.weight, model.readout.norm.weight)
+
+
+def test_a_file_of_another_variant_is_refused(model, tmp_path):
+    save_file(model.state_dict(), tmp_path / "small.safetensors")
+    with pytest.raises(UserError, match="is 8.* in the file and .*16|does not fit the model"):
+        catalog.create_model(
+            "swin_v2_tiny_window8", num_classes=3, weights=tmp_path / "small.safetensors", **SMALL | {"dim": 16}
+        )
+    with pytest.raises(UserError, match="is missing from the file"):
+        catalog.create_model(
+            "swin_v2_tiny_window8", num_classes=3, weights=tmp_path / "small.safetensors", **SMALL | {"depths": (1, 2)}
+        )
+
+
+def test_a_pretrained_encoder_starts_a_classifier(model, tmp_path):
+    torch.manual_seed(1)
+    task = SimMIM(catalog.create_backbone("swin_v2_tiny_window8", **SMALL))
+    catalog.save_model(tmp_path, "swin_v2_tiny_window8", task, kind="simmim", classes=(), preprocess={})
+    report = catalog.load_weights(model, tmp_path, replace_head=True)
+    assert set(report.dropped) == {"mask_token", "decoder.weight", "decoder.bias"}
+    assert report.reinitialised == ["readout.head.weight", "readout.head.bias"]
+    assert equal(model.backbone, task.backbone)
+    assert torch.equal(model.readout.norm.weight, task.norm.weight)
+    with pytest.raises(UserError, match="pre-training model"):
+        catalog.load_model(tmp_path)
+
+
+def test_the_report_says_what_happened():
+    report = catalog.LoadReport(12, ["head.weight"], ["mask_token"])
+    assert str(report) == "12 tensors taken; 1 newly initialised (head.weight); 1 left aside (mask_token)"
+
+
+def saved_folder(model, folder):
+    catalog.save_model(folder, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b", "c"), preprocess={})
+    return folder
+
+
+def test_a_run_folder_stands_for_the_model_in_it(model, tmp_path):
+    saved_folder(model, tmp_path / "model")
+    assert equal(catalog.load_model(tmp_path).model, model)
+    assert catalog.weights_file(tmp_path) == tmp_path / "model" / "model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format": "muntin/9"}, "format 'muntin/9'"),
+        ({"classes": ["a"]}, "names 1 classes but says num_classes 3"),
+        ({"model": None}, "'model' is missing"),
+        ({"model": "swin_v2_tinny_window8"}, "did you mean swin_v2_tiny_window8"),
+    ],
+)
+def test_a_description_that_contradicts_itself_is_refused(model, tmp_path, change, sentence):
+    path = saved_folder(model, tmp_path) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=sentence):
+        catalog.load_model(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_a_damaged_description_is_one_sentence(model, tmp_path, text):
+    (saved_folder(model, tmp_path) / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json"):
+        catalog.load_model(tmp_path)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"holds no model\.safetensors"):
+        catalog.load_model(tmp_path)
+    with pytest.raises(UserError, match="absent"):
+        catalog.load_model(tmp_path / "absent")

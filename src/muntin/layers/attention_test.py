@@ -1,0 +1,64 @@
+import pytest
+import torch
+from torch import nn
+
+from muntin.layers.attention import WindowAttention
+from muntin.layers.position import TableBias
+from muntin.ops.grouping import SMALL_MAP_RULES, gather_bias
+
+HEADS, DIM = 2, 6
+
+
+def attention(window=(3, 4), shift=(1, 2), small_map="keep") -> WindowAttention:
+    torch.manual_seed(0)
+    module = WindowAttention(
+        nn.Linear(DIM, 3 * DIM),
+        TableBias(window, HEADS),
+        dim=DIM,
+        heads=HEADS,
+        window=window,
+        shift=shift,
+        small_map=SMALL_MAP_RULES[small_map],
+    ).double()
+    nn.init.normal_(module.position.table)
+    return module
+
+
+def test_padded_cells_are_keys_whose_content_is_the_bias_of_the_projection():
+    """As if zero tokens stood beyond the map, which is how the official dense backbone does it."""
+    module, x = attention(shift=(0, 0)), torch.randn(1, 5, 7, DIM).double()
+    padded = torch.nn.functional.pad(x, (0, 0, 0, 1, 0, 1))
+    torch.testing.assert_close(module(x), module(padded)[:, :5, :7])
+
+
+def test_the_small_map_rule_shrinks_window_and_drops_shift():
+    x = torch.randn(1, 2, 9, DIM).double()
+    shrunk, small = attention(small_map="shrink"), attention(window=(2, 2), shift=(0, 0))
+    small.load_state_dict(shrunk.state_dict() | {"position.table": shrunk.position((2, 2))})
+    torch.testing.assert_close(shrunk(x), small(x))
+    assert not torch.allclose(attention()(x), small(x))
+
+
+def test_the_position_bias_is_the_gathered_table():
+    module = attention()
+    assert torch.equal(module.position_bias(), gather_bias(module.position.table, (3, 4)))
+    assert module.position_bias((2, 2)).shape == (HEADS, 4, 4)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (1, 2)])
+@pytest.mark.parametrize("cell", [(0, 0), (4, 6), (2, 3)])
+def test_an_attention_map_says_which_cells_make_a_token(shift, cell):
+    """Weighting every cell's value by the map gives the attention's output at the query; nothing else has a part."""
+    module, x = attention(shift=shift), torch.randn(1, 6, 8, DIM).double()
+    paid = module.attention_map(x, cell)
+    assert paid.shape == (1, HEADS, 6, 8)
+    torch.testing.assert_close(paid.sum((-2, -1)), torch.ones(1, HEADS).double())
+    v = module.qkv(x).unflatten(-1, (3, HEADS, -1))[0, :, :, 2]  # (H, W, h, D)
+    mixed = torch.einsum("hyx,yxhd->hd", paid[0], v).flatten()
+    torch.testing.assert_close(module.proj(mixed), module(x)[(0, *cell)])
+
+
+def test_an_attention_map_stays_in_its_window():
+    assert (
+        int((attention(shift=(0, 0)).attention_map(torch.randn(1, 6, 8, DIM).double(), (4, 5)) > 0).sum()) == HEADS * 12
+    )

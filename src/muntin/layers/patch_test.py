@@ -1,0 +1,62 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from muntin.errors import UserError
+from muntin.layers.patch import PatchEmbed, PatchMerging, grid_size, merge_neighbours
+
+
+@pytest.mark.parametrize(("size", "patch"), [((9,), (3,)), ((12, 20), (4, 4)), ((4, 6, 8), (2, 3, 4))])
+def test_the_embedding_is_a_convolution_without_overlap(size, patch):
+    embed, x = PatchEmbed(3, 5, patch, norm=False).double(), torch.randn(2, 3, *size).double()
+    torch.testing.assert_close(embed(x), embed.proj(x).movedim(1, -1))
+
+
+def test_sides_that_patches_do_not_divide_are_padded_right_and_bottom():
+    embed, x = PatchEmbed(3, 5, (4, 4), norm=True), torch.randn(2, 3, 9, 14)
+    padded = F.pad(x, (0, 2, 0, 3))
+    assert embed(x).shape == (2, 3, 4, 5)
+    torch.testing.assert_close(embed(x), embed.norm(embed.proj(padded).permute(0, 2, 3, 1)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ((1, 4, 8, 8), "got 4 input channels; this model was built for 3"),
+        ((3, 8, 8), r"shape \(3, 8, 8\); this model needs \(B, 3, H, W\)"),
+        ((1, 3, 3, 8), "3x8 pixels is smaller than one patch of 4x4"),
+    ],
+)
+def test_pictures_that_do_not_fit_are_refused(shape, sentence):
+    with pytest.raises(UserError, match=sentence):
+        PatchEmbed(3, 5, (4, 4), norm=True)(torch.zeros(shape))
+
+
+def test_neighbours_are_merged_rows_first():
+    x = torch.randn(2, 4, 6, 3)
+    official = torch.cat([x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]], -1)
+    assert torch.equal(merge_neighbours(x), official)
+
+
+def test_merging_a_clip_halves_all_three_axes():
+    x = torch.randn(1, 2, 4, 6, 3)
+    merged = merge_neighbours(x)
+    assert merged.shape == (1, 1, 2, 3, 24)
+    assert torch.equal(merged[0, 0, 1, 2, 3:6], x[0, 1, 2, 4])  # second in order: the first axis varies fastest
+
+
+def test_odd_sides_are_padded_with_zeros_before_merging():
+    x = torch.randn(2, 3, 5, 2)
+    merged = merge_neighbours(x)
+    assert torch.equal(merged, merge_neighbours(F.pad(x, (0, 0, 0, 1, 0, 1))))
+    assert not merged[:, -1, -1, 2:].any()
+
+
+def test_merging_normalises_before_its_linear_map():
+    merging, x = PatchMerging(3, axes=2), torch.randn(2, 4, 6, 3)
+    torch.testing.assert_close(merging(x), merging.reduction(merging.norm(merge_neighbours(x))))
+    assert merging(x).shape == (2, 2, 3, 6)
+
+
+def test_the_grid_of_an_image_counts_partial_patches():
+    assert grid_size((9, 16), (4, 4)) == (3, 4)

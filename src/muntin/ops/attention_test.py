@@ -1,0 +1,36 @@
+import math
+
+import pytest
+import torch
+
+from muntin.ops.attention import attend, temperature_scale, unit_vectors
+
+
+@pytest.mark.parametrize("backend", ["reference", "sdpa"])
+def test_attention_is_a_weighted_mean_of_values(backend):
+    random = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 2, 5, 4, generator=random, dtype=torch.float64)
+    bias = torch.randn(5, 5, generator=random, dtype=torch.float64)
+    found = attend(q, k, v, bias, backend)
+    for b in range(2):
+        for i in range(5):
+            weights = [math.exp(float(q[b, i] @ k[b, j] + bias[i, j])) for j in range(5)]
+            expected = sum(w * v[b, j] for j, w in enumerate(weights)) / sum(weights)
+            torch.testing.assert_close(found[b, i], expected)
+
+
+def test_logits_are_wide_whatever_the_input():
+    q = torch.full((1, 1, 1), 256.0).bfloat16()
+    k = torch.tensor([[[1.0], [1.0078125]]]).bfloat16()  # logits 256 and 258, one number in bf16
+    v = torch.tensor([[[0.0], [1.0]]]).bfloat16()
+    assert attend(q, k, v, torch.zeros(1, 2), "reference").item() == pytest.approx(1 / (1 + math.exp(-2)), abs=0.01)
+
+
+def test_temperature_is_at_least_one_hundredth():
+    scale = temperature_scale(torch.tensor([[[math.log(10)]], [[5.0]]]))
+    torch.testing.assert_close(scale.flatten(), torch.tensor([10.0, 100.0]))
+
+
+def test_unit_vectors_have_length_one_and_zero_stays_zero():
+    x = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    torch.testing.assert_close(unit_vectors(x), torch.tensor([[0.6, 0.8], [0.0, 0.0]]))

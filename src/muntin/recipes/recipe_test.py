@@ -1,0 +1,73 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from muntin.errors import UserError
+from muntin.recipes import RECIPES, from_json, get, read_recipe, to_json
+from muntin.recipes.recipe import differences
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_survives_json(name):
+    assert from_json(to_json(get(name))) == get(name)
+
+
+def changed(**values) -> str:
+    """The digits recipe as JSON with some fields of its groups replaced: optim={"lr": 1}."""
+    tree = json.loads(to_json(get("digits")))
+    for group, fields in values.items():
+        tree[group] |= fields
+    return json.dumps(tree)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"optim": {"lrr": 1.0}}, "unknown field 'optim.lrr': did you mean optim.lr"),
+        ({"optim": {"lr": "fast"}}, 'optim.lr is "fast"; it must be float'),
+        ({"training": {"seed": 1.5}}, "training.seed is 1.5; it must be int"),
+        ({"training": {"compile": 1}}, "training.compile is 1; it must be bool"),
+        ({"schedule": {"kind": "cosin"}}, "schedule.kind"),
+        ({"preprocess": {"image_size": [32]}}, "preprocess.image_size is [32]"),
+        ({"model": {"depths": [2, "2"]}}, "model.depths is"),
+        ({"augment": {"flip": 2.0}}, "flip is 2.0"),
+    ],
+)
+def test_wrong_field_is_named(values, message):
+    with pytest.raises(UserError) as caught:
+        from_json(changed(**values))
+    assert message in str(caught.value)
+
+
+def test_whole_number_serves_where_a_float_is_meant():
+    assert from_json(changed(optim={"lr": 1})).optim.lr == 1.0
+
+
+def test_field_left_out_keeps_its_default_and_one_without_default_is_missed():
+    tree = json.loads(to_json(get("digits")))
+    del tree["training"]["threads"]
+    assert from_json(json.dumps(tree)) == get("digits")
+    del tree["data"]["path"]
+    with pytest.raises(UserError, match=r"data\.path is missing"):
+        from_json(json.dumps(tree))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_text_that_is_no_recipe_is_refused(text):
+    with pytest.raises(UserError, match="here"):
+        from_json(text, "here")
+
+
+def test_recipe_is_read_from_a_run_folder_or_its_file(tmp_path):
+    (tmp_path / "recipe.json").write_text(to_json(get("train")))
+    assert read_recipe(tmp_path) == read_recipe(tmp_path / "recipe.json") == get("train")
+    with pytest.raises(UserError, match="no recipe at"):
+        read_recipe(tmp_path / "other")
+
+
+def test_differences_are_named_in_full():
+    recipe = get("digits")
+    other = replace(recipe, optim=replace(recipe.optim, lr=1.0), name="other")
+    assert differences(recipe, other) == ["name", "optim.lr"]
+    assert differences(recipe, recipe) == []

@@ -1,0 +1,55 @@
+from dataclasses import replace
+
+import pytest
+
+from muntin import catalog
+from muntin.errors import UserError
+from muntin.recipes import get
+from muntin.recipes.resolve import resolve
+
+
+def choose(recipe, **model):
+    return replace(recipe, data=replace(recipe.data, path="digits"), model=replace(recipe.model, **model))
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A grey Swin V2 whose windows were enlarged after training."""
+    model = catalog.create_model(
+        "swin_v2_tiny_window8", num_classes=2, in_chans=1, dim=16, depths=(1, 1), heads=(1, 2), window=(4, 4)
+    )
+    model.backbone.set_window((6, 6))
+    preprocess = get("digits").preprocess.to_dict()
+    catalog.save_model(
+        tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), preprocess=preprocess
+    )
+    return str(tmp_path)
+
+
+def test_recipe_without_pictures_is_refused():
+    with pytest.raises(UserError, match="'train' needs pictures"):
+        resolve(get("train"))
+
+
+def test_fine_tuning_without_weights_is_refused_unless_scratch_is_asked_for():
+    with pytest.raises(UserError, match="starts from trained weights"):
+        resolve(choose(get("digits_finetune")))
+    assert resolve(choose(get("digits_finetune"), from_scratch=True)).model.name == "swin_v2_tiny_window8"
+
+
+def test_recipe_without_model_and_weights_is_refused():
+    with pytest.raises(UserError, match="no model"):
+        resolve(choose(get("finetune"), from_scratch=True))
+
+
+def test_model_is_that_of_the_weights_with_window_and_scale(weights):
+    recipe = replace(get("finetune"), preprocess=get("digits").preprocess)
+    model = resolve(choose(recipe, weights=weights)).model
+    assert (model.name, model.dim, model.depths, model.heads) == ("swin_v2_tiny_window8", 16, (1, 1), (1, 2))
+    assert (model.window, model.pretrained_window) == ((6, 6), ((4, 4), (4, 4)))
+    assert model.drop_path_rate == get("finetune").model.drop_path_rate
+
+
+def test_weights_of_other_channels_are_refused(weights):
+    with pytest.raises(UserError, match=r"takes 1 channel\(s\).* have 3"):
+        resolve(choose(get("finetune"), weights=weights))

@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from muntin.models import Swin, SwinConfig
+from muntin.tasks import SimMIM
+from muntin.tasks.simmim import normalise_locally
+
+CONFIG = SwinConfig(dim=8, depths=(1, 1), heads=(1, 2), window=(4, 4), in_chans=2)
+
+
+def task(**options) -> SimMIM:
+    torch.manual_seed(0)
+    return SimMIM(Swin(CONFIG), **options).eval()
+
+
+def a_batch() -> dict:
+    random = torch.Generator().manual_seed(1)
+    mask = (torch.rand(3, 4, 6, generator=random) < 0.6).long()
+    return {"image": torch.randn(3, 2, 16, 24, generator=random), "mask": mask}
+
+
+def test_the_loss_is_the_mean_distance_over_masked_pixels():
+    model, batch = task(), a_batch()
+    image, reconstruction = batch["image"], model.predict(batch)["reconstruction"]
+    distances = [
+        (image[b, c, y, x] - reconstruction[b, c, y, x]).abs().item()
+        for b in range(3)
+        for c in range(2)
+        for y in range(16)
+        for x in range(24)
+        if batch["mask"][b, y // 4, x // 4]
+    ]
+    assert model.losses(batch)["reconstruction"].item() == pytest.approx(sum(distances) / len(distances), rel=1e-5)
+
+
+def test_pixels_that_are_seen_do_not_count():
+    model, batch = task(), a_batch()
+    seen = model.pixel_mask(batch["mask"]) == 0
+    predicted = model.predict(batch)
+    assert torch.equal(predicted["pixel_mask"] == 0, seen)
+    batch["mask"] = torch.zeros_like(batch["mask"])
+    assert model.losses(batch)["reconstruction"] == 0
+
+
+def test_what_is_behind_the_mask_cannot_be_seen():
+    model, batch = task(), a_batch()
+    hidden = model.pixel_mask(batch["mask"])
+    changed = batch["image"] + 10 * hidden
+    torch.testing.assert_close(model.encode(changed, batch["mask"]), model.encode(batch["image"], batch["mask"]))
+
+
+def test_the_decoder_lays_pixels_out_as_a_pixel_shuffle():
+    model, batch = task(), a_batch()
+    features = model.encode(batch["image"], batch["mask"])
+    shuffled = torch.pixel_shuffle(model.decoder(features).permute(0, 3, 1, 2), model.stride)
+    torch.testing.assert_close(model.reconstruct(batch["image"], batch["mask"]), shuffled)
+
+
+def test_the_target_is_normalised_by_the_pixels_around_it():
+    image = torch.randn(1, 2, 7, 9, generator=torch.Generator().manual_seed(0)).double()
+    found = normalise_locally(image, 5)
+    for c in range(2):
+        for y in range(7):
+            for x in range(9):
+                around = image[0, c, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3]
+                expected = (image[0, c, y, x] - around.mean()) / (around.var() + 1e-6).sqrt()
+                torch.testing.assert_close(found[0, c, y, x], expected)
+
+
+def test_a_flat_picture_has_a_finite_target():
+    assert normalise_locally(torch.full((1, 1, 8, 8), 0.7), 5).isfinite().all()
+
+
+def test_the_option_chooses_the_target():
+    batch = a_batch()
+    assert torch.equal(task().predict(batch)["target"], batch["image"])
+    assert torch.equal(task(normalised_target=5).predict(batch)["target"], normalise_locally(batch["image"], 5))
+    with pytest.raises(ValueError, match="must be odd"):
+        task(normalised_target=4)
+
+
+def test_the_mask_token_does_not_decay():
+    assert task().no_weight_decay() == {"mask_token"}

@@ -1,0 +1,180 @@
+"""Every recipe's tiny twin runs, and a run folder can be resumed, run again and fine-tuned from."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from muntin import catalog
+from muntin.errors import UserError
+from muntin.recipes import RECIPES, get, read_recipe, run, tiny
+from muntin.recipes.demo import tell
+
+RUN_FOLDER = {"recipe.json", "environment.json", "metrics.jsonl", "checkpoints", "model", "report.html", "summary.json"}
+
+
+def twin(name: str):
+    return tiny(get(name))
+
+
+def epochs(recipe, count: int):
+    return replace(recipe, schedule=replace(recipe.schedule, epochs=count))
+
+
+def losses(out: Path) -> list[float]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if line["split"] == "train"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_twin_trains_and_leaves_a_whole_run_folder(name, tmp_path):
+    out = tmp_path / "run"
+    summary = run(twin(name), out, quiet=True)
+    assert {p.name for p in out.iterdir()} >= RUN_FOLDER
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert read_recipe(out) == twin(name)
+    assert len(losses(out)) == 2
+    assert all(loss > 0 for loss in losses(out))
+    if summary["task"] == "classification":
+        assert 0 <= summary["top1"] <= summary["top5"] <= 1
+        assert catalog.load_model(out).classes == tuple("0123456789")
+    else:
+        assert catalog.read_config(out)["kind"] == "simmim"
+
+
+def test_saved_recipe_runs_again_to_the_same_losses(tmp_path):
+    run(twin("digits"), tmp_path / "first", quiet=True)
+    run(read_recipe(tmp_path / "first"), tmp_path / "second", quiet=True)
+    assert losses(tmp_path / "first") == losses(tmp_path / "second")
+
+
+def test_interrupted_run_resumes_to_the_same_model(tmp_path, monkeypatch):
+    recipe = epochs(twin("digits"), 3)
+    run(recipe, tmp_path / "whole", quiet=True)
+    stop_after_epoch(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path / "parts", quiet=True)
+    monkeypatch.undo()
+    run(recipe, tmp_path / "parts", resume=True, quiet=True)
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    whole, parts = (catalog.load_model(tmp_path / name).model.state_dict() for name in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def stop_after_epoch(monkeypatch, count: int) -> None:
+    """Make evaluation number `count` + 1 end the run, as a lost machine would."""
+    seen = []
+
+    def measure(task, val):
+        seen.append(1)
+        if len(seen) > count:
+            raise KeyboardInterrupt
+        return {"top1": 0.1, "top5": 0.5}
+
+    monkeypatch.setattr(sys.modules[run.__module__], "measure", measure)
+
+
+@pytest.mark.parametrize("simmim", ["digits_simmim", "simmim_swin_base_100ep"])
+def test_fine_tuning_takes_the_encoder_of_a_pre_training_run(simmim, tmp_path, capsys):
+    pretraining = twin(simmim)
+    run(pretraining, tmp_path / "pretrained", quiet=True)
+    recipe = twin("finetune")
+    recipe = replace(
+        recipe,
+        preprocess=pretraining.preprocess,
+        model=replace(recipe.model, name="", weights=str(tmp_path / "pretrained")),
+    )
+    summary = run(recipe, tmp_path / "finetuned")
+    assert summary["model"] == pretraining.model.name
+    said = capsys.readouterr().out
+    assert "newly initialised (readout.head.weight, readout.head.bias)" in said
+    assert "left aside (" in said
+    assert "decoder.weight" in said
+
+
+def make_folder(root: Path, classes: tuple[str, ...], count: int = 8) -> Path:
+    for shade, name in enumerate(classes):
+        for i in range(count):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            Image.new("L", (30, 30), 40 * shade + i).save(root / name / f"{i}.png")
+    return root
+
+
+def on_folder(recipe, root: Path):
+    return replace(
+        recipe,
+        data=replace(recipe.data, path=str(root), limit=0),
+        training=replace(recipe.training, batch_size=4),
+    )
+
+
+def test_own_folder_trains_and_other_classes_get_a_new_head(tmp_path, capsys):
+    first = on_folder(twin("digits"), make_folder(tmp_path / "two", ("cat", "dog")))
+    summary = run(first, tmp_path / "first", quiet=True)
+    assert "top5" not in summary  # of two classes it would say nothing
+    other = on_folder(twin("digits_finetune"), make_folder(tmp_path / "three", ("ant", "bee", "fly")))
+    other = replace(other, model=replace(other.model, weights=str(tmp_path / "first")))
+    run(other, tmp_path / "second")
+    assert "newly initialised (readout.head.weight, readout.head.bias)" in capsys.readouterr().out
+    assert catalog.load_model(tmp_path / "second").classes == ("ant", "bee", "fly")
+
+
+def test_file_that_is_no_picture_ends_the_start_without_a_folder(tmp_path):
+    root = make_folder(tmp_path / "data", ("cat", "dog"))
+    for name in ("0.png", "1.png", "2.png", "3.png", "4.png", "5.png", "6.png"):
+        (root / "cat" / name).write_text("no picture")
+    with pytest.raises(UserError, match=r"cat.*is not a picture"):
+        run(on_folder(twin("digits"), root), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: replace(r, data=replace(r.data, path="nowhere")), "no data at nowhere"),
+        (lambda r: replace(r, model=replace(r.model, name="swin_v2_tinny")), "unknown model"),
+        (lambda r: replace(r, model=replace(r.model, weights="nowhere")), "nowhere"),
+        (lambda r: replace(r, preprocess=replace(r.preprocess, image_size=(3, 3))), "smaller than one patch"),
+        (lambda r: replace(r, training=replace(r.training, batch_size=64)), "do not fill one batch"),
+    ],
+)
+def test_start_that_fails_leaves_no_folder(change, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        run(change(twin("digits")), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_mixing_pictures_without_labels_is_refused(tmp_path):
+    recipe = twin("digits_simmim")
+    with pytest.raises(UserError, match="need labels"):
+        run(replace(recipe, augment=replace(recipe.augment, mixup=0.8)), tmp_path / "run", quiet=True)
+
+
+def test_simmim_refuses_pictures_its_decoder_cannot_paint(tmp_path):
+    recipe = twin("digits_simmim")
+    recipe = replace(
+        recipe,
+        preprocess=replace(recipe.preprocess, image_size=(36, 36)),
+        masking=replace(recipe.masking, mask_patch=4),
+    )
+    with pytest.raises(UserError, match="multiples of 8"):
+        run(recipe, tmp_path / "run", quiet=True)
+
+
+def test_demo_tells_the_whole_story(tmp_path):
+    summary = tell(twin("digits_simmim"), twin("digits_finetune"), tmp_path / "demo")
+    saved = json.loads((tmp_path / "demo" / "summary.json").read_text())
+    assert saved == summary
+    for key in ("top1", "top5", "top1_few_labels_pretrained", "top1_few_labels_scratch"):
+        assert 0 <= summary[key] <= 1
+    for moved in ("v2_log_cpb", "v1_bicubic"):
+        assert set(summary["transfer"][moved]) == {"trained", "without", "with"}
+    assert set(summary["seconds"]) == {"pretrain", "few_labels", "finetune", "v1", "transfer", "total"}
+    assert catalog.load_model(tmp_path / "demo").classes == tuple("0123456789")
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert "log-CPB" in page
+    assert "bicubic" in page
