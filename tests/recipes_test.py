@@ -17,6 +17,15 @@ from muntin.recipes.demo import tell
 RUN_FOLDER = {"recipe.json", "environment.json", "metrics.jsonl", "checkpoints", "model", "report.html", "summary.json"}
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Models this small lose time to more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def twin(name: str):
     return tiny(get(name))
 

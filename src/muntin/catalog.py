@@ -18,13 +18,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .convert import read_tensors
-from .convert import swin as swin_files
-from .errors import UserError, unknown
-from .models import Swin, SwinConfig, SwinV2
-from .models.swin import VARIANTS as SWIN
-from .models.swin_v2 import VARIANTS as SWIN_V2
-from .tasks import Classifier
+from muntin.convert import read_tensors
+from muntin.convert import swin as swin_files
+from muntin.errors import UserError, unknown
+from muntin.models import Swin, SwinConfig, SwinV2
+from muntin.models.swin import VARIANTS as SWIN
+from muntin.models.swin_v2 import VARIANTS as SWIN_V2
+from muntin.tasks import Classifier
 
 FORMAT = "muntin/1"
 
@@ -373,5 +373,5 @@ def _tuples(value: Any) -> Any:
 def _plain(name: str) -> str:
     """A foreign name without owner, weight tag and training suffixes, in our spelling."""
     plain = name.rsplit("/", 1)[-1].split(".", 1)[0].replace("-", "_").lower()
-    plain = re.sub(r"_(22k|22kto1k|ft|finetune|1k)+$", "", re.sub(r"_22kto1k(_ft|_finetune)?$", "", plain))
+    plain = re.sub(r"_(22k|in22k|22kto1k|ft|finetune|1k)+$", "", re.sub(r"_22kto1k(_ft|_finetune)?$", "", plain))
     return plain.replace("_patch4", "") if plain.startswith("swinv2_") else plain

@@ -27,5 +27,9 @@ def unknown(what: str, name: str, known: Iterable[str], see: str = "") -> UserEr
     """The error for a name that is not in a list, with the nearest that are."""
     known = list(known)
     near = nearest(name, known)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else f"known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
+    )
     return UserError(f"unknown {what} '{name}': {hint}{f' ({see})' if see else ''}")

@@ -23,5 +23,5 @@ def run(arguments: list[str]) -> int:
 
     from muntin.recipes.demo import run_demo
 
-    run_demo(given.out)
+    run_demo(given.out, overwrite=given.overwrite)
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 from typing import Any, TypeVar
 
 from muntin.errors import UserError, unknown
@@ -69,8 +70,15 @@ def _full_name(token: str, flags: list[str], prog: str) -> str:
 
 
 def _sentence(box: str) -> str:
-    """What a boxed message of tyro says before its first rule, on one line."""
-    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
-    rules = [i for i, line in enumerate(lines) if line.startswith("─")]
-    text = " ".join(lines[: rules[0]] if rules else lines)
+    """What a boxed message of tyro says between its title and its next rule, on one line.
+
+    Borders are lines, or on terminals without them spaces, and the title then has a rule of its own.
+    """
+    lines = [line.strip("│ ") for line in box.splitlines()[1:]]
+    said = itertools.dropwhile(_is_rule, lines)
+    text = " ".join(itertools.takewhile(lambda line: not _is_rule(line), said))
     return text.rstrip(".") or "the arguments could not be read"
+
+
+def _is_rule(line: str) -> bool:
+    return not line.strip("─-╰╯")

@@ -75,6 +75,11 @@ def test_mistake_is_one_sentence(arguments, message):
     assert not set("│╭─") & set(str(caught.value))
 
 
+def test_mistake_is_one_sentence_without_borders_too(capsys):
+    with pytest.raises(UserError, match="^Error parsing --epochs: .* 'many' ."):
+        read("--epochs", "many")
+
+
 def test_help_shows_every_field_with_type_doc_and_default(capsys):
     with pytest.raises(SystemExit) as end:
         read("--help")

@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     except RunError as error:
         return _end(f"muntin: {error}", 1, debug)
     except KeyboardInterrupt as stop:  # the engine says what it saved
-        return _end(f"muntin: {stop or 'interrupted'}", 130, debug)
+        return _end(f"muntin: {str(stop) or 'interrupted'}", 130, debug)
     except BrokenPipeError:  # `muntin models | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..errors import UserError
+from muntin.errors import UserError
 
 _WRAPPERS = ("model", "state_dict", "model_ema")
 

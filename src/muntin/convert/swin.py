@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ..errors import UserError
+from muntin.errors import UserError
+
 from .rename import backwards, matches, rename
 
 _BACKBONE = {  # official -> ours

@@ -6,8 +6,10 @@ and every function here does the same with nothing to exchange.
 
 from __future__ import annotations
 
-import functools
+import inspect
 import os
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -16,6 +18,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from muntin.errors import UserError
+
+# Static shapes: with symbolic ones, guessed from the differing stages, compiling took minutes instead of seconds. Each
+# layer counts its own recompilations (torch 2.13): together, blocks share 8 and those after the eighth stay uncompiled.
+COMPILATION: dict[str, Any] = {"dynamic": False}
+if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
+    COMPILATION["isolate_recompiles"] = True
 
 
 def setup(device: str = "auto") -> torch.device:
@@ -87,7 +95,7 @@ def wrap(task: nn.Module, *, checkpointing: bool = False, compile: bool = False)
 
     1. Activation checkpointing, a layer of `task.layers()` at a time: only a layer's input is kept, the rest is
        computed again in the backward pass. Innermost, so that the compiler sees the recomputation and can plan it.
-    2. torch.compile, a layer at a time: equal blocks share one compilation, and start-up does not grow with depth.
+    2. torch.compile, a layer at a time: the compiler sees small graphs, and finds equal blocks in its own cache.
     3. Spreading over processes: DistributedDataParallel. Outermost, since it hooks the parameters' gradients and moves
        buckets of them while the backward pass runs. (Sharding takes this place: per layer first, then the task.)
 
@@ -97,9 +105,9 @@ def wrap(task: nn.Module, *, checkpointing: bool = False, compile: bool = False)
     modules = list(dict.fromkeys(module for group in task.layers() for module in group))  # type: ignore[operator]
     for module in modules:
         if checkpointing:
-            module.forward = functools.partial(checkpoint, module.forward, use_reentrant=False)
+            module.forward = _recomputing(module.forward)
         if compile:
-            module.compile()
+            module.compile(**COMPILATION)
     if world() == 1:
         return task
     return DistributedDataParallel(task, broadcast_buffers=False, gradient_as_bucket_view=True, init_sync=False)
@@ -109,6 +117,15 @@ def unwrap(task: nn.Module) -> None:
     """Take checkpointing and compilation off the layers again: hooks see every module, the task can be copied."""
     for module in task.modules():
         forward = module.__dict__.get("forward")
-        if isinstance(forward, functools.partial) and forward.func is checkpoint:
+        if hasattr(forward, "recomputes"):
             del module.forward
         module._compiled_call_impl = None
+
+
+def _recomputing(forward: Callable[..., Any]) -> Callable[..., Any]:
+    # A function of this file, not a partial of torch's: the compiler skips torch's own frames.
+    def recompute(*args: Any, **kwargs: Any) -> Any:
+        return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+    recompute.recomputes = forward  # type: ignore[attr-defined]
+    return recompute

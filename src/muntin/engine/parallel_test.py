@@ -8,11 +8,20 @@ from muntin.engine import parallel
 from muntin.errors import UserError
 
 
+class Block(nn.Module):
+    def __init__(self, number):
+        super().__init__()
+        self.number, self.linear, self.dropout = number, nn.Linear(4, 4), nn.Dropout(0.5)
+
+    def forward(self, x):
+        return x + self.dropout(self.linear(x).relu()) * (1 + self.number)
+
+
 class Stack(nn.Module):
-    def __init__(self):
+    def __init__(self, depth=2):
         super().__init__()
         torch.manual_seed(0)
-        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Dropout(0.5)) for _ in range(2))
+        self.blocks = nn.ModuleList(Block(number) for number in range(depth))
 
     def forward(self, x):
         for block in self.blocks:
@@ -41,7 +50,7 @@ def test_checkpointing_keeps_names_and_gradients_and_recomputes():
     x, plain = torch.randn(3, 4), Stack()
     task = copy.deepcopy(plain)
     calls = []
-    task.blocks[0][0].register_forward_hook(lambda *_: calls.append(1))
+    task.blocks[0].linear.register_forward_hook(lambda *_: calls.append(1))
     wrapped = parallel.wrap(task, checkpointing=True)
     for ours, theirs in zip(_gradients(wrapped, x), _gradients(plain, x)):
         assert torch.equal(ours, theirs)
@@ -51,12 +60,33 @@ def test_checkpointing_keeps_names_and_gradients_and_recomputes():
 
 def test_compiling_goes_layer_by_layer_and_keeps_names(monkeypatch):
     compiled = []
-    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(module))
+    monkeypatch.setattr(nn.Module, "compile", lambda module, **how: compiled.append(module))
     task = Stack()
     names = list(task.state_dict())
     parallel.wrap(task, compile=True)
     assert compiled == list(task.blocks)
     assert list(task.state_dict()) == names
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_every_block_of_a_deep_model_is_compiled_once(checkpointing, monkeypatch):
+    """Without code generation: the tracer's graphs are run as they are."""
+    graphs, real = [], nn.Module.compile
+
+    def run_traced(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr(nn.Module, "compile", lambda module, **how: real(module, backend=run_traced, **how))
+    x, plain = torch.randn(3, 4), Stack(depth=10)
+    task = copy.deepcopy(plain)
+    parallel.wrap(task, checkpointing=checkpointing, compile=True)
+    for _ in range(2):
+        task.zero_grad()
+        for ours, theirs in zip(_gradients(task, x), _gradients(plain, x)):
+            torch.testing.assert_close(ours, theirs)
+        plain.zero_grad()
+    assert len(graphs) == 10
 
 
 def test_unwrapping_takes_everything_off():

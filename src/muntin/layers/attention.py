@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..ops.grouping import Size, SmallMapRule, crop_grid, gather_bias, merge, pad_grid, padded_size, partition
-from ..ops.window_attention import Backend, window_attention, window_probabilities
+from muntin.ops.grouping import Size, SmallMapRule, crop_grid, gather_bias, merge, pad_grid, padded_size, partition
+from muntin.ops.window_attention import Backend, window_attention, window_probabilities
 
 
 class WindowAttention(nn.Module):

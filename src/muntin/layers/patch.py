@@ -7,8 +7,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..ops.grouping import pad_grid, padded_size
+from muntin.errors import UserError
+from muntin.ops.grouping import pad_grid, padded_size
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..ops.grouping import Size
-from ..ops.resample import resize_bias_table, resize_grid
+from muntin.errors import UserError
+from muntin.ops.grouping import Size
+from muntin.ops.resample import resize_bias_table, resize_grid
 
 
 class TableBias(nn.Module):

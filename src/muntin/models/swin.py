@@ -17,16 +17,17 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..layers.attention import WindowAttention
-from ..layers.blocks import PreNormBlock
-from ..layers.drop import DropPath, drop_path_ramp
-from ..layers.init import init_transformer
-from ..layers.mlp import Mlp
-from ..layers.patch import PatchEmbed, PatchMerging
-from ..layers.position import GridEmbedding, TableBias
-from ..ops.grouping import SMALL_MAP_RULES, Size
-from ..ops.window_attention import BACKENDS, Backend
+from muntin.errors import UserError
+from muntin.layers.attention import WindowAttention
+from muntin.layers.blocks import PreNormBlock
+from muntin.layers.drop import DropPath, drop_path_ramp
+from muntin.layers.init import init_transformer
+from muntin.layers.mlp import Mlp
+from muntin.layers.patch import PatchEmbed, PatchMerging
+from muntin.layers.position import GridEmbedding, TableBias
+from muntin.ops.grouping import SMALL_MAP_RULES, Size
+from muntin.ops.window_attention import BACKENDS, Backend
+
 from .features import Features
 
 

@@ -19,12 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers.attention import WindowAttention
-from ..layers.drop import DropPath
-from ..layers.mlp import Mlp
-from ..layers.patch import grid_size, merge_neighbours
-from ..ops.constants import cached, without_autocast
-from ..ops.grouping import SMALL_MAP_RULES, Size
+from muntin.layers.attention import WindowAttention
+from muntin.layers.drop import DropPath
+from muntin.layers.mlp import Mlp
+from muntin.layers.patch import grid_size, merge_neighbours
+from muntin.ops.constants import cached, without_autocast
+from muntin.ops.grouping import SMALL_MAP_RULES, Size
+
 from .swin import Swin, SwinConfig, _shift, stage_windows
 
 

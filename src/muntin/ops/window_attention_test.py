@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from muntin.ops import window_attention as room
+from muntin.ops import boxwise
 from muntin.ops.attention import MAX_LOGIT_SCALE
 from muntin.ops.window_attention import BACKENDS, window_attention, window_probabilities
 
@@ -116,7 +116,7 @@ def test_values_and_gradients_equal_a_plain_loop(name, cosine, backend):
 @pytest.mark.parametrize("backend", ["direct", "chunked"])
 def test_the_size_of_a_chunk_changes_nothing(backend, cosine, chunk, monkeypatch):
     """Down to chunks smaller than one window, of which one is then computed at a time."""
-    monkeypatch.setattr(room, "CHUNK", chunk)
+    monkeypatch.setattr(boxwise, "CHUNK", chunk)
     found = computed(GRIDS["padded and shifted"], inputs(GRIDS["padded and shifted"], cosine), backend)
     torch.testing.assert_close(found, expected("padded and shifted", cosine), rtol=0, atol=1e-10)
 
@@ -197,7 +197,7 @@ def test_chunked_never_holds_more_than_a_chunk_of_logits(cosine, monkeypatch):
     grid = Grid((32, 16), (16, 16), (8, 8))
     N, windows = 16 * 16, 2
     chunk = N * N
-    monkeypatch.setattr(room, "CHUNK", chunk)
+    monkeypatch.setattr(boxwise, "CHUNK", chunk)
     largest = {}
     for backend in ("reference", "chunked"):
         values = inputs(grid, cosine, torch.float32, batch=1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..heads.readout import PooledReadout
-from ..models.features import Backbone, Features
+from muntin.heads.readout import PooledReadout
+from muntin.models.features import Backbone, Features
 
 
 class Classifier(nn.Module):

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.features import Backbone
-from ..ops.constants import without_autocast
+from muntin.models.features import Backbone
+from muntin.ops.constants import without_autocast
 
 
 class SimMIM(nn.Module):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from muntin.errors import UserError
-
-from ..charts import Series, line_chart
-from ..page import Page
+from muntin.report.charts import Series, line_chart
+from muntin.report.page import Page
 
 
 def amplitude(

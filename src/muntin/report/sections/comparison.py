@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from muntin.errors import UserError
-
-from ..charts import bars
-from ..page import Page
+from muntin.report.charts import bars
+from muntin.report.page import Page
 
 
 def comparison(

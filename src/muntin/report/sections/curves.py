@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from muntin.errors import UserError
-
-from ..charts import Series, line_chart
-from ..markup import Html, element
-from ..page import Page
+from muntin.report.charts import Series, line_chart
+from muntin.report.markup import Html, element
+from muntin.report.page import Page
 
 Rows = Sequence[Mapping[str, object]]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from muntin.errors import UserError
+from muntin.report.lens import BiasMap
+from muntin.report.markup import Html, element
+from muntin.report.page import Page
 
 from .. import heat, numbers
-from ..lens import BiasMap
-from ..markup import Html, element
-from ..page import Page
 
 HEADS = 16  # heads drawn of one block
 

@@ -8,10 +8,10 @@ from PIL import Image
 from torch import Tensor
 
 from muntin.errors import UserError
+from muntin.report.markup import Html, element
+from muntin.report.page import Page
 
 from .. import numbers, pictures
-from ..markup import Html, element
-from ..page import Page
 
 
 def predictions(

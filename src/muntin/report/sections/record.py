@@ -7,10 +7,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from muntin.errors import UserError
+from muntin.report.markup import Html, element
+from muntin.report.page import Page
 
 from .. import numbers, tables
-from ..markup import Html, element
-from ..page import Page
 
 MEANING = {  # files and folders of a run folder
     "recipe.json": "every setting of the run, resolved; runs again from this file",

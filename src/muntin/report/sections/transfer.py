@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from muntin.errors import UserError
+from muntin.report.charts import Series, line_chart
+from muntin.report.page import Page
 
 from .. import numbers
-from ..charts import Series, line_chart
-from ..page import Page
 
 
 def transfer(
