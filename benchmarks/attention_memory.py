@@ -3,7 +3,7 @@
     python benchmarks/attention_memory.py [--grid 192] [--gate]
 
 A 1536-pixel picture has a first stage of 384 x 384 cells; memory of the attention grows with the number of windows, so
-192 x 192 (a quarter) shows the same ratios on a small machine. Each backend has a process of its own, and is measured
+192 x 192 (a quarter) stands in for it on small machines. Each backend has a process of its own, and is measured
 twice there: growth of the resident set, as the system sees it (Linux), and bytes of all live tensors, counted at every
 operation, which is the same on every machine.
 """

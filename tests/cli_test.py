@@ -18,7 +18,8 @@ from muntin.cli.main import EXAMPLES, VERBS
 # a model that trains in a second: one epoch on small pictures, one block a stage
 TINY = shlex.split(
     "--model.name swin_v2_tiny_window8 --model.patch 4 4 --model.dim 8 --model.depths 1 1 --model.heads 1 2 "
-    "--model.window 4 4 --image-size 16 16 --epochs 1 --warmup-epochs 0 --training.batch-size 8 --threads 1 --training.workers 0"
+    "--model.window 4 4 --image-size 16 16 --epochs 1 --warmup-epochs 0 "
+    "--training.batch-size 8 --threads 1 --training.workers 0"
 )
 
 

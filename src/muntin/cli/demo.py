@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from muntin.errors import UserError
-
 from .arguments import Parser
 
 
@@ -18,8 +16,6 @@ def parser() -> Parser:
 
 def run(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
-    if given.out.exists() and not given.overwrite:
-        raise UserError(f"{given.out} exists; choose another --out, or replace it with --overwrite")
 
     from muntin.recipes.demo import run_demo
 

@@ -77,7 +77,7 @@ def _sentence(box: str) -> str:
     lines = [line.strip("│ ") for line in box.splitlines()[1:]]
     said = itertools.dropwhile(_is_rule, lines)
     text = " ".join(itertools.takewhile(lambda line: not _is_rule(line), said))
-    return text.rstrip(".") or "the arguments could not be read"
+    return text.removeprefix("Error parsing ").rstrip(".") or "the arguments could not be read"
 
 
 def _is_rule(line: str) -> bool:

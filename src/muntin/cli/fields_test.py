@@ -76,7 +76,7 @@ def test_mistake_is_one_sentence(arguments, message):
 
 
 def test_mistake_is_one_sentence_without_borders_too(capsys):
-    with pytest.raises(UserError, match="^Error parsing --epochs: .* 'many' ."):
+    with pytest.raises(UserError, match=r"^--epochs: .* 'many' ."):
         read("--epochs", "many")
 
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from muntin.ops.grouping import Size, SmallMapRule, crop_grid, gather_bias, merge, pad_grid, padded_size, partition
 from muntin.ops.window_attention import Backend, window_attention, window_probabilities
 
+from .linear import Linear
+
 
 class WindowAttention(nn.Module):
     """Multi-head attention inside (shifted) windows of a grid: (B, *S, C) -> (B, *S, C).
@@ -35,7 +37,7 @@ class WindowAttention(nn.Module):
         self.heads, self.window, self.shift, self.small_map, self.scale = heads, window, shift, small_map, scale
         self.backend: Backend = "auto"
         self.qkv, self.position, self.logit_scale = qkv, position, logit_scale
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(window_attention(self.qkv(x), **self._grouping(x), backend=self.backend))

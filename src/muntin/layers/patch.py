@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.ops.grouping import pad_grid, padded_size
+from muntin.ops.linear import linear
+
+from .linear import Linear
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -30,7 +32,7 @@ class PatchEmbed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         x = pad_grid(x.movedim(1, -1), padded_size(tuple(x.shape[2:]), self.patch))
-        return self.norm(F.linear(self._cut(x), self.proj.weight.flatten(1), self.proj.bias))
+        return self.norm(linear(self._cut(x), self.proj.weight.flatten(1), self.proj.bias))
 
     def _cut(self, x: Tensor) -> Tensor:
         """(B, *S, in_chans) -> (B, *S / patch, in_chans * prod(patch)), channels first as in the convolution."""
@@ -75,7 +77,7 @@ class PatchMerging(nn.Module):
     def __init__(self, dim: int, axes: int):
         super().__init__()
         self.norm = nn.LayerNorm(2**axes * dim)
-        self.reduction = nn.Linear(2**axes * dim, 2 * dim, bias=False)
+        self.reduction = Linear(2**axes * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.reduction(self.norm(merge_neighbours(x)))

@@ -22,6 +22,7 @@ from muntin.layers.attention import WindowAttention
 from muntin.layers.blocks import PreNormBlock
 from muntin.layers.drop import DropPath, drop_path_ramp
 from muntin.layers.init import init_transformer
+from muntin.layers.linear import Linear
 from muntin.layers.mlp import Mlp
 from muntin.layers.patch import PatchEmbed, PatchMerging
 from muntin.layers.position import GridEmbedding, TableBias
@@ -130,7 +131,7 @@ class Swin(nn.Module):
     def _block(self, config: SwinConfig, stage: int, block: int, drop_path: DropPath) -> nn.Module:
         dim, heads, window = self.channels[stage], config.heads[stage], stage_windows(config)[stage]
         mix = WindowAttention(
-            nn.Linear(dim, 3 * dim, bias=config.qkv_bias),
+            Linear(dim, 3 * dim, bias=config.qkv_bias),
             TableBias(window, heads),
             dim=dim,
             heads=heads,

@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 from muntin.layers.attention import WindowAttention
 from muntin.layers.drop import DropPath
+from muntin.layers.linear import Linear
 from muntin.layers.mlp import Mlp
 from muntin.layers.patch import grid_size, merge_neighbours
 from muntin.ops.constants import cached, without_autocast
 from muntin.ops.grouping import SMALL_MAP_RULES, Size
+from muntin.ops.linear import linear
 
 from .swin import Swin, SwinConfig, _shift, stage_windows
 
@@ -97,7 +99,7 @@ class QueryValueBias(nn.Module):
         return torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)
 
 
 class ResPostNormBlock(nn.Module):
@@ -124,7 +126,7 @@ class PostNormMerging(nn.Module):
 
     def __init__(self, dim: int, axes: int):
         super().__init__()
-        self.reduction = nn.Linear(2**axes * dim, 2 * dim, bias=False)
+        self.reduction = Linear(2**axes * dim, 2 * dim, bias=False)
         self.norm = nn.LayerNorm(2 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -177,7 +179,7 @@ class SwinV2(Swin):
         assert isinstance(config, SwinV2Config)
         dim, heads, window = self.channels[stage], config.heads[stage], stage_windows(config)[stage]
         mix = WindowAttention(
-            QueryValueBias(dim) if config.qkv_bias else nn.Linear(dim, 3 * dim, bias=False),
+            QueryValueBias(dim) if config.qkv_bias else Linear(dim, 3 * dim, bias=False),
             LogSpacedBias(config.pretrained_window[stage] if config.pretrained_window else None, heads),
             dim=dim,
             heads=heads,

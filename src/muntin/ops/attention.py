@@ -46,31 +46,34 @@ def unit_vectors(x: Tensor, s: Tensor | float = 1.0) -> Tensor:
     return x * (s / length)
 
 
-def forward_chunk(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, out: Tensor) -> Tensor:
+def forward_chunk(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, out: Tensor, P: Tensor | None = None) -> Tensor:
     """One chunk of attention without autograd: (H, G, N, D) each, bias (H, 1, N, N); fills `out`, returns P.
 
-    P is in fp32 or wider. The softmax runs in place: for small chunks the whole chain stays in the cache.
+    P has the type of v and goes into the tensor given, if one is. The softmax is in fp32 or wider and runs in place:
+    for small chunks the whole chain stays in the cache.
     """
     logits = q @ k.mT
     wide = torch.promote_types(logits.dtype, torch.float32)
     logits = logits.add_(bias) if logits.dtype == wide else logits + bias
-    P = torch.softmax(logits, -1, out=logits)
-    torch.bmm(P.to(v.dtype).flatten(0, 1), v.flatten(0, 1), out=out.flatten(0, 1))
+    torch.softmax(logits, -1, out=logits)
+    P = logits.to(v.dtype) if P is None else P.copy_(logits)
+    torch.bmm(P.flatten(0, 1), v.flatten(0, 1), out=out.flatten(0, 1))
     return P
 
 
 def backward_chunk(
     grad: Tensor, q: Tensor, k: Tensor, v: Tensor, P: Tensor, out: tuple[Tensor, Tensor, Tensor]
 ) -> Tensor:
-    """Gradients of one chunk: (H, G, N, D) each, P (H, G, N, N); fills `out` (dq, dk, dv), returns dbias (H, N, N)."""
-    q, k, v, grad = (t.flatten(0, 1) for t in (q, k, v, grad))
+    """Gradients of one chunk: (H, G, N, D) each, P (H, G, N, N); fills `out` (dq, dk, dv), returns dbias (H, N, N).
+
+    The gradient of the logits has the type of q: fp32 for V2, whose q and k are unit vectors in fp32.
+    """
+    shape = P.shape
+    q, k, v, grad, P = (t.flatten(0, 1) for t in (q, k, v, grad, P))
     dq, dk, dv = (t.flatten(0, 1) for t in out)
-    P_b = P.flatten(0, 1)
-    torch.bmm(P_b.to(v.dtype).mT, grad, out=dv)
-    wide = torch.promote_types(P.dtype, torch.float32)
-    dS = torch.ops.aten._softmax_backward_data((grad @ v.mT).to(wide), P_b.to(wide), -1, wide)
-    dbias = dS.view_as(P).sum(1)
-    dS = dS.to(q.dtype)
+    torch.bmm(P.mT, grad, out=dv)
+    dP = (grad @ v.mT).to(q.dtype)
+    dS = torch.ops.aten._softmax_backward_data(dP, P.to(q.dtype), -1, q.dtype)
     torch.bmm(dS, k, out=dq)
     torch.bmm(dS.mT, q, out=dk)
-    return dbias
+    return dS.view(shape).sum(1, dtype=torch.promote_types(q.dtype, torch.float32))
