@@ -48,6 +48,13 @@ def test_the_bias_lies_between_0_and_16_and_is_never_rounded():
     assert 0 <= under_autocast.min() < under_autocast.max() <= 16
 
 
+def test_the_bias_is_16_times_the_sigmoid_of_a_small_network():
+    torch.manual_seed(0)
+    bias = LogSpacedBias((5, 4), heads=2).double()
+    hidden = log_spaced_offsets((3, 2), (5, 4), torch.float64, CPU) @ bias.fc1.weight.T + bias.fc1.bias
+    torch.testing.assert_close(bias((3, 2)), 16 / (1 + (-hidden.clamp_min(0) @ bias.fc2.weight.T).exp()))
+
+
 def test_keys_have_no_bias():
     qkv = QueryValueBias(4)
     nn.init.normal_(qkv.weight)

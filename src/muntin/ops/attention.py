@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .constants import without_autocast
+
 MAX_LOGIT_SCALE = math.log(100.0)  # Swin V2, sec. 3.2: the temperature is kept at 0.01 or more
 
 
@@ -30,7 +32,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, backend: Literal["refe
 def probabilities(q: Tensor, k: Tensor, bias: Tensor) -> Tensor:
     """softmax(QK^T + bias), in fp32 or wider: (..., N, D) twice -> (..., N, N)."""
     wide = torch.promote_types(q.dtype, torch.float32)
-    return (q.to(wide) @ k.to(wide).mT + bias.to(wide)).softmax(-1)
+    with without_autocast(q.device):
+        return (q.to(wide) @ k.to(wide).mT + bias.to(wide)).softmax(-1)
 
 
 def temperature_scale(logit_scale: Tensor) -> Tensor:

@@ -148,7 +148,10 @@ class _Bias:
             self.dtable = torch.zeros(self.table.shape, dtype=self.wide, device=self.table.device)
         if self.pending.numel():
             index = relative_position_index(self.window, self.table.device).reshape(-1)
-            self.dtable[:, self.heads].index_add_(0, index, self.pending.flatten(1).T)
+            rows = self.pending.flatten(1).T.contiguous()
+            # the gradient of the gather; index_add_ does the same thirty times slower
+            gathered = torch.ops.aten.embedding_dense_backward(rows, index, len(self.table), -1, False)
+            self.dtable[:, self.heads] += gathered
 
 
 def _boxes(qkv: Tensor, g: Geometry) -> Iterator[tuple[slice, WindowClass]]:
