@@ -30,10 +30,12 @@ class Geometry(NamedTuple):
 
 
 def boxwise_attention(qkv: Tensor, table: Tensor, s: Tensor | None, g: Geometry) -> Tensor:
-    """Without gradients PyTorch's fused kernel does the inside of a box, unless it would round V2's logits to bf16."""
+    """Without gradients and in full precision PyTorch's fused kernel does the inside of a box.
+
+    In bf16 the products written out are faster, and do not round the logits of V2.
+    """
     differentiate = torch.is_grad_enabled() and any(t.requires_grad for t in (qkv, table, s) if t is not None)
-    rounds = s is not None and qkv.dtype not in (torch.float32, torch.float64)
-    if differentiate or rounds:
+    if differentiate or qkv.dtype not in (torch.float32, torch.float64):
         return _ByHand.apply(qkv, table, s, g)
     out, bias = qkv.new_empty(*qkv.shape[:-1], qkv.shape[-1] // 3), _Bias(table, g)
     with without_autocast(qkv.device):
