@@ -88,8 +88,9 @@ def loaded_after(code: str) -> set[str]:
     return set(ran.stdout.splitlines()[-1].split())
 
 
-def test_import_muntin_loads_no_optional_package():
-    assert not loaded_after("import muntin; muntin.list_models()") & OPTIONAL
+def test_importing_every_room_loads_no_optional_package():
+    rooms = ", ".join(f"muntin.{room}" for room in FLOORS)
+    assert not loaded_after(f"import {rooms}; muntin.list_models()") & OPTIONAL
 
 
 def test_help_loads_no_torch_and_answers_within_a_second():
