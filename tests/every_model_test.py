@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from muntin import catalog
 from muntin.ops.window_attention import BACKENDS
+from muntin.saved import load_model, save_model
 from muntin.tasks import Classifier, SimMIM
 
 SMALL = {  # one line a family: a published name, and what makes it tiny
@@ -96,8 +97,8 @@ def shapes(model: nn.Module) -> list:
 def test_saving_and_loading_gives_the_same_model(name, tmp_path):
     model, x = classifier(name, in_chans=2, absolute_position=(9, 13)), pictures(37, 50, channels=2)
     preprocess = {"image_size": [37, 50]}
-    catalog.save_model(tmp_path, name, model, kind="classifier", classes=tuple("abcde"), preprocess=preprocess)
-    saved = catalog.load_model(tmp_path)
+    save_model(tmp_path, name, model, kind="classifier", classes=tuple("abcde"), preprocess=preprocess)
+    saved = load_model(tmp_path)
     assert (saved.name, saved.classes, saved.preprocess) == (name, tuple("abcde"), preprocess)
     assert not saved.model.training
     assert torch.equal(saved.model(x), model(x))
@@ -106,8 +107,8 @@ def test_saving_and_loading_gives_the_same_model(name, tmp_path):
 def test_a_model_saved_with_another_window_comes_back_with_it(name, tmp_path):
     model, x = classifier(name), pictures(50, 37)
     model.backbone.set_window((5, 5))
-    catalog.save_model(tmp_path, name, model, kind="classifier", classes=tuple("abcde"), preprocess={})
-    assert torch.equal(catalog.load_model(tmp_path).model(x), model(x))
+    save_model(tmp_path, name, model, kind="classifier", classes=tuple("abcde"), preprocess={})
+    assert torch.equal(load_model(tmp_path).model(x), model(x))
 
 
 def test_layers_are_disjoint_and_cover_every_parameter(name):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from muntin import catalog
 from muntin.errors import UserError
 from muntin.recipes import RECIPES, get, read_recipe, run, tiny
 from muntin.recipes.demo import tell
+from muntin.saved import load_model, read_config
 
 RUN_FOLDER = {"recipe.json", "environment.json", "metrics.jsonl", "checkpoints", "model", "report.html", "summary.json"}
 
@@ -50,9 +50,9 @@ def test_twin_trains_and_leaves_a_whole_run_folder(name, tmp_path):
     assert all(loss > 0 for loss in losses(out))
     if summary["task"] == "classification":
         assert 0 <= summary["top1"] <= summary["top5"] <= 1
-        assert catalog.load_model(out).classes == tuple("0123456789")
+        assert load_model(out).classes == tuple("0123456789")
     else:
-        assert catalog.read_config(out)["kind"] == "simmim"
+        assert read_config(out)["kind"] == "simmim"
 
 
 def test_saved_recipe_runs_again_to_the_same_losses(tmp_path):
@@ -70,7 +70,7 @@ def test_interrupted_run_resumes_to_the_same_model(tmp_path, monkeypatch):
     monkeypatch.undo()
     run(recipe, tmp_path / "parts", resume=True, quiet=True)
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
-    whole, parts = (catalog.load_model(tmp_path / name).model.state_dict() for name in ("whole", "parts"))
+    whole, parts = (load_model(tmp_path / name).model.state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
@@ -129,7 +129,7 @@ def test_own_folder_trains_and_other_classes_get_a_new_head(tmp_path, capsys):
     other = replace(other, model=replace(other.model, weights=str(tmp_path / "first")))
     run(other, tmp_path / "second")
     assert "newly initialised (readout.head.weight, readout.head.bias)" in capsys.readouterr().out
-    assert catalog.load_model(tmp_path / "second").classes == ("ant", "bee", "fly")
+    assert load_model(tmp_path / "second").classes == ("ant", "bee", "fly")
 
 
 def test_file_that_is_no_picture_ends_the_start_without_a_folder(tmp_path):
@@ -183,7 +183,7 @@ def test_demo_tells_the_whole_story(tmp_path):
     for moved in ("v2_log_cpb", "v1_bicubic"):
         assert set(summary["transfer"][moved]) == {"trained", "without", "with"}
     assert set(summary["seconds"]) == {"pretrain", "few_labels", "finetune", "v1", "transfer", "total"}
-    assert catalog.load_model(tmp_path / "demo").classes == tuple("0123456789")
+    assert load_model(tmp_path / "demo").classes == tuple("0123456789")
     page = (tmp_path / "demo" / "report.html").read_text()
     assert "log-CPB" in page
     assert "bicubic" in page

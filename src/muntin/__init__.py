@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from .catalog import create_backbone as create_backbone
     from .catalog import create_model as create_model
     from .catalog import list_models as list_models
-    from .catalog import load_model as load_model
     from .errors import RunError as RunError
     from .errors import UserError as UserError
+    from .saved import load_model as load_model
 
 _HOME = {
     "create_model": "catalog",
     "create_backbone": "catalog",
     "list_models": "catalog",
-    "load_model": "catalog",
+    "load_model": "saved",
     "UserError": "errors",
     "RunError": "errors",
 }

@@ -7,7 +7,9 @@ from safetensors.torch import save_file
 from muntin import catalog
 from muntin.convert import swin as official
 from muntin.errors import UserError
+from muntin.saved import load_model, save_model
 from muntin.tasks import SimMIM
+from muntin.weights import LoadReport, load_weights, weights_file
 
 SMALL = {"dim": 8, "depths": (1, 1), "heads": (1, 2), "window": 4}
 FOREIGN = {  # official configs, timm (old and new), torchvision, transformers
@@ -87,9 +89,9 @@ def test_a_file_of_other_classes_is_refused_unless_its_head_is_replaced(model, t
     save_file(model.state_dict(), tmp_path / "three.safetensors")
     other = catalog.create_model("swin_v2_tiny_window8", num_classes=5, **SMALL)
     with pytest.raises(UserError, match="trained for 3 classes, the model has 5"):
-        catalog.load_weights(other, tmp_path / "three.safetensors")
+        load_weights(other, tmp_path / "three.safetensors")
     fresh = other.readout.head.weight.detach().clone()
-    report = catalog.load_weights(other, tmp_path / "three.safetensors", replace_head=True)
+    report = load_weights(other, tmp_path / "three.safetensors", replace_head=True)
     assert report.reinitialised == ["readout.head.weight", "readout.head.bias"]
     assert torch.equal(other.readout.head.weight, fresh)
     assert torch.equal(other.readout.norm.weight, model.readout.norm.weight)
@@ -107,30 +109,30 @@ def test_a_file_of_another_variant_is_refused(model, tmp_path):
 def test_a_pretrained_encoder_starts_a_classifier(model, tmp_path):
     torch.manual_seed(1)
     task = SimMIM(catalog.create_backbone("swin_v2_tiny_window8", **SMALL))
-    catalog.save_model(tmp_path, "swin_v2_tiny_window8", task, kind="simmim", classes=(), preprocess={})
-    report = catalog.load_weights(model, tmp_path, replace_head=True)
+    save_model(tmp_path, "swin_v2_tiny_window8", task, kind="simmim", classes=(), preprocess={})
+    report = load_weights(model, tmp_path, replace_head=True)
     assert set(report.dropped) == {"mask_token", "decoder.weight", "decoder.bias"}
     assert report.reinitialised == ["readout.head.weight", "readout.head.bias"]
     assert equal(model.backbone, task.backbone)
     assert torch.equal(model.readout.norm.weight, task.norm.weight)
     with pytest.raises(UserError, match="pre-training model"):
-        catalog.load_model(tmp_path)
+        load_model(tmp_path)
 
 
 def test_the_report_says_what_happened():
-    report = catalog.LoadReport(12, ["head.weight"], ["mask_token"])
+    report = LoadReport(12, ["head.weight"], ["mask_token"])
     assert str(report) == "12 tensors taken; 1 newly initialised (head.weight); 1 left aside (mask_token)"
 
 
 def saved_folder(model, folder):
-    catalog.save_model(folder, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b", "c"), preprocess={})
+    save_model(folder, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b", "c"), preprocess={})
     return folder
 
 
 def test_a_run_folder_stands_for_the_model_in_it(model, tmp_path):
     saved_folder(model, tmp_path / "model")
-    assert equal(catalog.load_model(tmp_path).model, model)
-    assert catalog.weights_file(tmp_path) == tmp_path / "model" / "model.safetensors"
+    assert equal(load_model(tmp_path).model, model)
+    assert weights_file(tmp_path) == tmp_path / "model" / "model.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -146,18 +148,30 @@ def test_a_description_that_contradicts_itself_is_refused(model, tmp_path, chang
     path = saved_folder(model, tmp_path) / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UserError, match=sentence):
-        catalog.load_model(tmp_path)
+        load_model(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
 def test_a_damaged_description_is_one_sentence(model, tmp_path, text):
     (saved_folder(model, tmp_path) / "config.json").write_text(text)
     with pytest.raises(UserError, match=r"config\.json"):
-        catalog.load_model(tmp_path)
+        load_model(tmp_path)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"holds no model\.safetensors"):
-        catalog.load_model(tmp_path)
+        load_model(tmp_path)
     with pytest.raises(UserError, match="absent"):
-        catalog.load_model(tmp_path / "absent")
+        load_model(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("layout", ["classifier", "dense"])
+def test_a_backbone_takes_its_part_of_an_official_file(tmp_path, layout):
+
+    source = catalog.create_model("swin_tiny", num_classes=3, **SMALL)
+    state = {k: v for k, v in source.state_dict().items() if layout == "classifier" or k.startswith("backbone.")}
+    if layout == "dense":
+        state |= {f"norms.norms.{i}.{p}": torch.ones(8 * 2**i) for i in range(2) for p in ("weight", "bias")}
+    save_file(official.write(state, layout), tmp_path / "official.safetensors")
+    backbone = catalog.create_backbone("swin_tiny", weights=tmp_path / "official.safetensors", **SMALL)
+    assert all(torch.equal(v, source.backbone.state_dict()[k]) for k, v in backbone.state_dict().items())

@@ -28,12 +28,12 @@ def parser() -> Parser:
 def run(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
 
-    from muntin import catalog
     from muntin.data import Loader, Preprocess, eval_transform, open_data
     from muntin.engine import parallel
     from muntin.predict import evaluate
+    from muntin.saved import load_model
 
-    saved = catalog.load_model(given.model)
+    saved = load_model(given.model)
     splits = open_data(given.data, val_share=0.0) if given.all else open_data(given.data)
     source = splits.val or splits.train
     check_classes(saved.classes, source.classes, given.model, given.data)

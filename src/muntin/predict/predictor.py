@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from muntin import catalog
 from muntin.data import Preprocess
 from muntin.errors import UserError
+from muntin.saved import Saved, load_model
 
 from .draw import draw, drawn_file
 from .files import Picture, find_pictures
@@ -48,7 +48,7 @@ class Predictor:
     >>> Predictor.load("runs/first").predict(["photos", "one.jpg"]).found[0].label
     """
 
-    def __init__(self, saved: catalog.Saved, device: torch.device | str = "cpu"):
+    def __init__(self, saved: Saved, device: torch.device | str = "cpu"):
         self.model = saved.model.to(device)
         self.classes = saved.classes
         self.device = torch.device(device)
@@ -56,8 +56,8 @@ class Predictor:
 
     @classmethod
     def load(cls, place: str | Path, device: torch.device | str = "cpu") -> Predictor:
-        """From a run folder or a model folder. Raises UserError where `catalog.load_model` does."""
-        return cls(catalog.load_model(place), device)
+        """From a run folder or a model folder. Raises UserError where `load_model` does."""
+        return cls(load_model(place), device)
 
     def predict(
         self, places: Iterable[str | Path], *, top: int = 5, batch_size: int = 32, save: Path | None = None

@@ -9,6 +9,7 @@ from muntin import catalog
 from muntin.data import Preprocess
 from muntin.errors import UserError
 from muntin.predict import Predictor
+from muntin.saved import load_model, save_model
 
 CONFIG = {"dim": 8, "depths": (1, 1), "heads": (1, 2), "window": (4, 4)}
 PREPROCESS = Preprocess(image_size=(16, 16), crop_ratio=0.0)
@@ -18,7 +19,7 @@ PREPROCESS = Preprocess(image_size=(16, 16), crop_ratio=0.0)
 def run(tmp_path: Path) -> Path:
     """A run folder with a small classifier of three classes."""
     model = catalog.create_model("swin_tiny", num_classes=3, **CONFIG)
-    catalog.save_model(
+    save_model(
         tmp_path / "run" / "model",
         "swin_tiny",
         model,
@@ -49,7 +50,7 @@ def test_predictions_equal_the_model_by_hand(run, photos):
     assert [Path(p.file).name for p in answer.found] == [f"{i}.png" for i in range(5)]
     images = [PREPROCESS.transform()(Image.open(photos / f"{i}.png")) for i in range(5)]
     with torch.inference_mode():
-        scores = catalog.load_model(run).model(torch.stack(images)).softmax(1)
+        scores = load_model(run).model(torch.stack(images)).softmax(1)
     for prediction, row in zip(answer.found, scores):
         best = row.argsort(descending=True)[:2].tolist()
         assert [label for label, _ in prediction.top] == [("cat", "dog", "owl")[k] for k in best]

@@ -27,6 +27,7 @@ from muntin.data import (
 from muntin.engine import parallel
 from muntin.errors import UserError
 from muntin.tasks import Classification, SimMIM
+from muntin.weights import load_weights
 
 from .recipe import Recipe
 
@@ -104,7 +105,7 @@ def _task(recipe: Recipe, num_classes: int) -> tuple[Task, str]:
         task: Task = (
             SimMIM(model.backbone, recipe.masking.target_window) if recipe.task == "simmim" else Classification(model)
         )
-    loaded = str(catalog.load_weights(model, choice.weights, replace_head=True)) if choice.weights else ""
+    loaded = str(load_weights(model, choice.weights, replace_head=True)) if choice.weights else ""
     if isinstance(task, SimMIM):
         task.norm.load_state_dict(model.readout.norm.state_dict())
         _check_divides(recipe, task.stride)

@@ -21,7 +21,7 @@ from muntin.tasks import Classification
 
 from .demo_report import write_demo_report
 from .digits import digits_finetune, digits_simmim
-from .folder import check_folder, open_folder, save_model, write_json
+from .folder import check_folder, open_folder, save_task, write_json
 from .measure import measure
 from .recipe import ModelChoice, Recipe
 from .run import Finished, carry_out
@@ -79,7 +79,7 @@ def tell(pretraining: Recipe, finetuning: Recipe, out: Path, overwrite: bool = F
         "seconds": clock.all(),
         "report": str(out / "report.html"),
     }
-    save_model(full.parts.task, full.recipe, full.parts.classes, out / "model")
+    save_task(full.parts.task, full.recipe, full.parts.classes, out / "model")
     write_json(out / "summary.json", summary)
     write_demo_report(out, summary, pretrained, few, full, v1)
     print(_closing(out, summary))
@@ -125,7 +125,7 @@ def _transfer(trained: Finished, start: Path, out: Path) -> dict[str, float]:
     assert val is not None
     without = measure(task, Loader(val.source, eval_transform(moved.preprocess), batch_size=val.batch_size))["top1"]
     print(f"top-1 {trained.summary['top1']:.2%} as trained, {without:.2%} after the move; now a short fine-tune")
-    save_model(task, replace(moved, model=recipe.model), trained.parts.classes, start)
+    save_task(task, replace(moved, model=recipe.model), trained.parts.classes, start)
     after = carry_out(moved, out).summary["top1"]
     return {"trained": trained.summary["top1"], "without": without, "with": after}
 

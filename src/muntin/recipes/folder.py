@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from muntin import catalog
 from muntin.engine import checkpoint, environment
 from muntin.errors import UserError
+from muntin.saved import save_model
 from muntin.tasks import Classification
 
 from .recipe import Recipe, differences, read_recipe, to_json
@@ -49,10 +49,10 @@ def open_folder(out: Path, recipe: Recipe) -> None:
     write_json(out / "environment.json", environment())
 
 
-def save_model(task: nn.Module, recipe: Recipe, classes: tuple[str, ...], folder: Path) -> None:
+def save_task(task: nn.Module, recipe: Recipe, classes: tuple[str, ...], folder: Path) -> None:
     """The model of a task for use and for fine-tuning, with class names and preprocessing."""
     model, kind = (task.model, "classifier") if isinstance(task, Classification) else (task, "simmim")
-    catalog.save_model(
+    save_model(
         folder,
         recipe.model.name,
         model,

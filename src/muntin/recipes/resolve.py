@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from muntin import catalog
 from muntin.errors import UserError
+from muntin.saved import read_config
 
 from .recipe import OVERRIDES, Recipe
 
@@ -28,7 +28,7 @@ def resolve(recipe: Recipe) -> Recipe:
         return recipe
     if not model.weights:
         raise UserError("no model: give --model NAME (`muntin models` lists them) or --weights RUN")
-    saved = catalog.read_config(model.weights)
+    saved = read_config(model.weights)
     overrides = {key: _tuples(value) for key, value in saved["config"].items()}
     channels, pictures = overrides.pop("in_chans", 3), len(recipe.preprocess.mean)
     if channels != pictures:

@@ -6,6 +6,7 @@ from muntin import catalog
 from muntin.errors import UserError
 from muntin.recipes import get
 from muntin.recipes.resolve import resolve
+from muntin.saved import save_model
 
 
 def choose(recipe, **model):
@@ -20,9 +21,7 @@ def weights(tmp_path):
     )
     model.backbone.set_window((6, 6))
     preprocess = get("digits").preprocess.to_dict()
-    catalog.save_model(
-        tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), preprocess=preprocess
-    )
+    save_model(tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), preprocess=preprocess)
     return str(tmp_path)
 
 

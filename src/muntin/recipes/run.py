@@ -16,7 +16,7 @@ from muntin.engine import FitResult, checkpoint, fit, parallel
 from muntin.errors import UserError
 
 from .build import Parts, build
-from .folder import check_folder, check_same, open_folder, save_model, write_json
+from .folder import check_folder, check_same, open_folder, save_task, write_json
 from .measure import measure
 from .recipe import Recipe
 from .report import write_report
@@ -67,7 +67,7 @@ def carry_out(recipe: Recipe, out: Path, *, resume: bool = False, overwrite: boo
     result = _fit(recipe, parts, out, resume)
     summary = _summary(recipe, parts, result, out) | {"seconds": round(time.perf_counter() - start, 1)}
     if main:
-        save_model(result.task, recipe, parts.classes, out / "model")
+        save_task(result.task, recipe, parts.classes, out / "model")
         write_json(out / "summary.json", summary)
         write_report(out, recipe, parts, result.history, summary)
     parallel.barrier()
@@ -88,7 +88,7 @@ def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
             best_by=by if val else "",
             higher_is_better=by == "top1",
             resume=resume,
-            on_save=lambda task, folder: save_model(task, recipe, parts.classes, folder / "model"),
+            on_save=lambda task, folder: save_task(task, recipe, parts.classes, folder / "model"),
         )
     except UserError:
         if parallel.rank() == 0 and not checkpoint.exist(out / "checkpoints"):
