@@ -131,7 +131,8 @@ def test_train_evaluate_predict(trained, photos, tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     assert result["samples"] == 24
     assert sum(map(sum, result["confusion"])) == 24
-    assert result["top5"] == 1.0
+    assert result["part"] == "all"
+    assert "top5" not in result  # two classes: it would say nothing
 
     named, table = tmp_path / "named.jsonl", tmp_path / "named.csv"
     arguments = ["predict", str(trained), str(photos), "--json", str(named), "--csv", str(table)]
@@ -171,6 +172,51 @@ def test_evaluation_of_two_processes_equals_one(trained, photos, capsys):
     two = subprocess.run([*launch, *arguments], capture_output=True, text=True, env=environment, timeout=300)
     assert two.returncode == 0, two.stderr
     assert json.loads(two.stdout) == one
+
+
+def test_mistake_under_torchrun_is_said_once_and_again_in_its_table():
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "muntin"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ran = subprocess.run([*launch, "trian"], capture_output=True, text=True, env=environment, timeout=300)
+    sentence = "muntin: unknown verb 'trian': did you mean train? (muntin --help)"
+    lines = ran.stderr.splitlines()
+    assert lines.count(sentence) == 1
+    assert [line.strip() for line in lines].count(f"traceback : {sentence}") == 1
+    assert "exitcode  : 2" in ran.stderr
+
+
+def test_evaluation_measures_what_the_run_held_out(photos, tmp_path, capsys):
+    out, held_out = tmp_path / "run", ["--val-share", "0.5", "--split-seed", "3"]
+    arguments = ["train", "train", "--data", str(photos), "--out", str(out), *TINY, *held_out, "--precision", "fp32"]
+    assert main(arguments) == 0
+    summary = json.loads((out / "summary.json").read_text())
+
+    def measured(*arguments: str) -> dict:
+        capsys.readouterr()
+        assert main(["eval", *arguments, "--data", str(photos), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    result = measured(str(out))
+    assert result["part"] == "held-out part (val_share 0.5, split seed 3)"
+    assert (result["samples"], result["top1"]) == (12, summary["top1"])
+    assert measured(str(out / "model")) == result
+    assert measured(str(out / "model"), "--precision", "bf16")["samples"] == 12
+    assert measured(str(out), "--val-share", "0.25")["part"] == "held-out part (val_share 0.25, split seed 3)"
+    assert measured(str(out), "--split-seed", "4")["part"] == "held-out part (val_share 0.5, split seed 4)"
+    assert measured(str(out), "--all")["samples"] == 24
+
+    alone = shutil.copytree(out / "model", tmp_path / "alone")
+    assert measured(str(alone))["part"] == "held-out part (val_share 0.1, split seed 0)"
+
+
+def test_evaluation_prefers_the_validation_part_of_the_data(trained, tmp_path, capsys):
+    write_pictures(tmp_path / "train", RED, GREEN)
+    write_pictures(tmp_path / "val", RED, GREEN, count=2)
+    capsys.readouterr()
+    assert main(["eval", str(trained), "--data", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "on 4 pictures: the data's own validation part" in shown
+    assert "top-5" not in shown
 
 
 def test_pre_training_then_fine_tuning(photos, tmp_path):
@@ -215,7 +261,7 @@ def test_unknown_field(fails):
 
 
 def test_value_of_the_wrong_type(fails):
-    assert "many" in fails("train", "digits", "--epochs", "many")
+    assert "epochs is 'many'; it must be a whole number" in fails("train", "digits", "--epochs", "many")
 
 
 def test_unknown_model(fails, photos, tmp_path):
@@ -287,6 +333,48 @@ def test_nothing_to_predict(fails, trained, tmp_path):
 def test_no_model(fails, tmp_path, photos):
     assert "no model at" in fails("predict", tmp_path / "nowhere", photos)
     assert "holds no model.safetensors" in fails("predict", tmp_path, photos)
+
+
+def test_places_for_predictions_are_checked_before_any_work(fails, photos, tmp_path):
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.touch()
+    folder.mkdir()
+    ask = ("predict", tmp_path / "no model", photos)  # which would be the next mistake to be found
+    assert "--json writes a file, and" in fails(*ask, "--json", folder, "--overwrite")
+    assert "--csv writes a file, and" in fails(*ask, "--csv", folder)
+    assert "--save writes a folder, and" in fails(*ask, "--save", file, "--overwrite")
+    assert f"{file} is a file" in fails(*ask, "--csv", file / "named.csv")
+    assert "no model at" in fails(*ask, "--json", tmp_path / "new" / "named.jsonl")
+    assert not (tmp_path / "new").exists()
+
+
+def test_missing_folders_for_predictions_are_made(trained, photos, tmp_path):
+    table, named = tmp_path / "a" / "b" / "named.csv", tmp_path / "c" / "named.jsonl"
+    assert main(["predict", str(trained), str(photos), "--csv", str(table), "--json", str(named)]) == 0
+    assert table.is_file()
+    assert named.is_file()
+
+
+def test_what_the_file_system_refuses_is_one_sentence(fails, trained, monkeypatch):
+    assert "File name too long" in fails("predict", trained, "a" * 300)
+
+    def refused(arguments):
+        raise PermissionError(13, "Permission denied", "photos/secret")
+
+    monkeypatch.setattr("muntin.cli.eval.run", refused)
+    assert fails("eval") == "muntin: photos/secret: Permission denied"
+
+
+def test_values_out_of_range(fails):
+    for change in ("--betas 2 3", "--eps -1", "--lr nan", "--warmup-lr -1", "--training.seed -1", "--decay-rate inf"):
+        field = change.split()[0].rpartition("-")[2].rpartition(".")[2]
+        said = fails("train", "digits", *change.split(), "--dry-run")
+        assert f"{field} is " in said
+        assert "it must be " in said
+
+
+def test_all_and_a_share_at_once(fails):
+    assert "one of them" in fails("eval", "runs/x", "--data", "y", "--all", "--val-share", "0.5")
 
 
 def test_class_count_of_weights_and_config(fails, trained, photos, tmp_path):

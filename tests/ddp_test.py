@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from muntin.recipes import get, run, tiny, to_json
 from muntin.recipes.recipe import Recipe
@@ -22,6 +23,15 @@ run(from_json(open(sys.argv[1]).read()), sys.argv[2])
 
 def on_two_processes(recipe: Recipe, folder: Path) -> Path:
     """Run a recipe as `torchrun --nproc-per-node 2` would; the run folder."""
+    codes, said = start_two(recipe, folder)
+    assert codes == [0, 0], "\n".join(said)
+    assert "epoch" in said[0]
+    assert "epoch" not in said[1]  # process 0 alone prints
+    return folder / "two"
+
+
+def start_two(recipe: Recipe, folder: Path) -> tuple[list[int], list[str]]:
+    """Exit codes of both processes, and what they said."""
     (folder / "recipe.json").write_text(to_json(recipe))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -43,10 +53,7 @@ def on_two_processes(recipe: Recipe, folder: Path) -> Path:
         for rank in range(2)
     ]
     said = [process.communicate(timeout=240)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
-    assert "epoch" in said[0]
-    assert "epoch" not in said[1]  # process 0 alone prints
-    return folder / "two"
+    return [process.returncode for process in processes], said
 
 
 def lines(out: Path, split: str) -> list[dict]:
@@ -74,3 +81,23 @@ def test_two_processes_equal_one(name, tmp_path):
     assert summary["val_samples"] == 61
     if name == "digits":
         assert summary["top1"] * 61 == pytest.approx(round(summary["top1"] * 61))
+
+
+def test_picture_that_one_process_cannot_read_ends_both_before_anything_is_written(tmp_path):
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            (tmp_path / "data" / part / name).mkdir(parents=True)
+            for i in range(4):
+                Image.new("L", (30, 30), 40 * i).save(tmp_path / "data" / part / name / f"{i}.png")
+    (tmp_path / "data" / "val" / "cat" / "1.png").write_text("no picture")  # process 1 reads every second one
+    recipe = tiny(get("digits"))
+    recipe = replace(
+        recipe,
+        data=replace(recipe.data, path=str(tmp_path / "data"), limit=0),
+        training=replace(recipe.training, batch_size=4),
+    )
+    codes, said = start_two(recipe, tmp_path)
+    assert 0 not in codes
+    assert "UserError: the first pictures of another process cannot be used" in said[0]
+    assert "1.png is not a picture" in said[1]
+    assert not (tmp_path / "two").exists()

@@ -5,11 +5,15 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+import muntin
 from muntin import recipes
 from muntin.cli import demo as demo_verb
 from muntin.cli import doctor, eval, models, predict, train
 from muntin.cli.main import EXAMPLES, VERBS
+from muntin.data import Preprocess
+from muntin.saved import save_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -78,12 +82,25 @@ def test_links_lead_somewhere(page):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
 
-def test_python_of_the_readme_runs(capsys):
-    model_example, *_ = blocks(ROOT / "README.md", "python")
+def test_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    model_example, predict_example = blocks(ROOT / "README.md", "python")
     exec(compile(model_example, "README.md", "exec"), {})
     shown = capsys.readouterr().out
     assert "swin_v2_tiny" in shown
     assert "(1, 96, 64, 64)" in shown
+
+    monkeypatch.chdir(tmp_path)
+    model = muntin.create_model("swin_v2_tiny_window8", num_classes=2, dim=8, depths=(1,), heads=(1,))
+    preprocess = Preprocess(image_size=(32, 32)).to_dict()
+    folder = tmp_path / "runs" / "finetune" / "model"
+    save_model(folder, "swin_v2_tiny_window8", model, kind="classifier", classes=("cat", "dog"), preprocess=preprocess)
+    (tmp_path / "holiday").mkdir()
+    for name in ("beach.jpg", "hills.png"):
+        Image.new("RGB", (40, 30), "teal").save(tmp_path / "holiday" / name)
+    exec(compile(predict_example, "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [Path(line.split()[0]).name for line in lines] == ["beach.jpg", "hills.png"]
+    assert all(line.split()[1] in ("cat", "dog") and 0.5 <= float(line.split()[2]) <= 1 for line in lines)
 
 
 def test_python_of_the_recipes_page_runs(capsys):

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from muntin.cli.main import main
 from muntin.errors import UserError
-from muntin.recipes import RECIPES, get, read_recipe, run, tiny
+from muntin.recipes import RECIPES, check, get, read_recipe, run, tiny
 from muntin.recipes.demo import tell
 from muntin.saved import load_model, read_config
 
@@ -139,6 +140,51 @@ def test_file_that_is_no_picture_ends_the_start_without_a_folder(tmp_path):
     with pytest.raises(UserError, match=r"cat.*is not a picture"):
         run(on_folder(twin("digits"), root), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_failed_start_over_a_finished_run_leaves_it_as_it_was(tmp_path):
+    out, root = tmp_path / "run", make_folder(tmp_path / "data", ("cat", "dog"))
+    recipe = on_folder(twin("digits"), root)
+    run(recipe, out, quiet=True)
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    (root / "dog" / "6.png").write_text("no picture")
+    (root / "dog" / "0.png").write_text("no picture")
+    with pytest.raises(UserError, match="is not a picture"):
+        run(replace(recipe, training=replace(recipe.training, batch_size=2)), out, overwrite=True, quiet=True)
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "run"]
+
+
+def test_pictures_of_other_channels_than_the_weights_are_refused_before_anything_is_written(tmp_path):
+    run(twin("digits"), tmp_path / "grey", quiet=True)
+    recipe = twin("swin_tiny")
+    recipe = replace(recipe, preprocess=replace(recipe.preprocess, mean=(0.1,) * 3))
+    recipe = replace(recipe, model=replace(recipe.model, weights=str(tmp_path / "grey")))
+    with pytest.raises(UserError, match=r"1 channel\(s\)"):
+        run(recipe, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_check_resolves_and_tries_without_writing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert check(twin("digits")) == twin("digits")
+    with pytest.raises(UserError, match="no data at nowhere"):
+        check(replace(twin("digits"), data=replace(twin("digits").data, path="nowhere")))
+    assert not list(tmp_path.iterdir())
+
+
+def test_next_command_after_pre_training_on_digits_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run(twin("digits_simmim"), Path("pretrained"))
+    arguments = capsys.readouterr().out.rpartition("next: muntin ")[2].split()
+    few = ["--epochs", "1", "--limit", "20", "--batch-size", "10", "--workers", "0", "--warmup-epochs", "0"]
+    assert main([*arguments, *few, "--out", "tuned"]) == 0
+    assert load_model("tuned").preprocess["mean"] == list(get("digits").preprocess.mean)
+
+
+def test_weights_and_from_scratch_contradict_each_other(capsys):
+    assert main(["train", "finetune", "--data", "digits", "--weights", "x", "--from-scratch"]) == 2
+    assert "give one of them" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

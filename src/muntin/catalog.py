@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from muntin.models.swin import VARIANTS as SWIN
 from muntin.models.swin_v2 import VARIANTS as SWIN_V2
 from muntin.tasks import Classifier
 from muntin.weights import load_backbone, load_weights
+
+logger = logging.getLogger("muntin")  # quiet unless asked: what became of every tensor of a weights file
 
 
 class Entry(NamedTuple):
@@ -103,10 +106,13 @@ def list_models(pattern: str = "*") -> list[str]:
 
 def entry(name: str) -> Entry:
     """The entry of a canonical or foreign name. Raises UserError that names the nearest for an unknown one."""
+    if not isinstance(name, str):
+        raise UserError(f"a model is asked for by its name, not by {name!r}")
     plain = _plain(name)
     if found := CATALOG.get(ALIASES.get(plain, plain)):
         return found
-    raise unknown("model", name, [*CATALOG, *ALIASES], 'list: muntin models "swin*"')
+    spelt = re.sub(r"^swin_?v?2_?", "swin_v2_", plain)
+    raise unknown("model", name, CATALOG, 'list: muntin models "swin*"', spelt)
 
 
 def create_model(
@@ -118,11 +124,11 @@ def create_model(
     find its place. config: any field of the model's config, such as `window=(16, 16)` or `in_chans=1`.
     Raises UserError for unknown names and fields and for weights that do not fit.
     """
-    if num_classes < 0:
-        raise UserError(f"num_classes is {num_classes}; it must be 0 (features) or more")
+    if not isinstance(num_classes, int) or num_classes < 0:
+        raise UserError(f"num_classes is {num_classes!r}; it must be a whole number, 0 (features) or more")
     model = Classifier(_backbone(name, drop_path_rate, config), num_classes)
     if weights is not None:
-        load_weights(model, weights)
+        logger.info("%s: %s", weights, load_weights(model, weights))
     return model
 
 
@@ -136,7 +142,7 @@ def create_backbone(
     config = {"small_map": "keep", **config}
     backbone = _backbone(name, drop_path_rate, config)
     if weights is not None:
-        load_backbone(backbone, weights)
+        logger.info("%s: %s", weights, load_backbone(backbone, weights))
     return backbone
 
 
@@ -148,9 +154,10 @@ def build_config(name: str, overrides: Mapping[str, Any]) -> SwinConfig:
         if key not in fields:
             raise unknown(f"field of {entry(name).name}", key, fields)
     square = {"window", "patch", "absolute_position"}
-    values = {
-        k: _tuples((v,) * len(base.patch) if k in square and isinstance(v, int) else v) for k, v in overrides.items()
-    }
+    axes = len(base.patch)
+    values = {k: as_size(v, axes) if k in square else _tuples(v) for k, v in overrides.items()}
+    if scales := values.get("pretrained_window"):
+        values["pretrained_window"] = tuple(as_size(w, axes) for w in scales) if isinstance(scales, tuple) else scales
     return dataclasses.replace(base, **values)
 
 
@@ -182,6 +189,11 @@ def multiply_adds(name: str, image_size: tuple[int, int] | None = None) -> int:
 
 def _backbone(name: str, drop_path_rate: float, config: Mapping[str, Any]) -> Swin:
     return entry(name).family(build_config(name, config), drop_path_rate)
+
+
+def as_size(value: Any, axes: int) -> Any:
+    """A whole number as a square, lists as tuples; anything else is left for the model to refuse."""
+    return (value,) * axes if type(value) is int else _tuples(value)
 
 
 def _tuples(value: Any) -> Any:

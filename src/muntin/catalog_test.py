@@ -175,3 +175,57 @@ def test_a_backbone_takes_its_part_of_an_official_file(tmp_path, layout):
     save_file(official.write(state, layout), tmp_path / "official.safetensors")
     backbone = catalog.create_backbone("swin_tiny", weights=tmp_path / "official.safetensors", **SMALL)
     assert all(torch.equal(v, source.backbone.state_dict()[k]) for k, v in backbone.state_dict().items())
+
+
+def test_v2_weights_of_a_folder_keep_the_scale_of_their_position_bias_at_any_window(tmp_path):
+    model = catalog.create_model("swin_v2_tiny_window8", num_classes=2, **SMALL)
+    model.backbone.set_window((6, 6))
+    save_model(tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), preprocess={})
+    again = catalog.create_model("swin_v2_tiny_window8", num_classes=2, weights=tmp_path, **{**SMALL, "window": 6})
+    x = torch.randn(1, 3, 48, 40)
+    assert torch.equal(again.eval()(x), model.eval()(x))
+
+
+def test_features_can_be_had_from_the_weights_of_a_classifier(tmp_path):
+    model = catalog.create_model("swin_tiny", num_classes=2, **SMALL)
+    save_model(tmp_path, "swin_tiny", model, kind="classifier", classes=("a", "b"), preprocess={})
+    features = catalog.create_model("swin_tiny", num_classes=0, weights=tmp_path, **SMALL)
+    x = torch.randn(1, 3, 20, 24)
+    assert torch.equal(features(x), model.readout.pool(model.backbone(x).levels))
+    with pytest.raises(UserError, match="1 class names"):
+        save_model(tmp_path, "swin_tiny", model, kind="classifier", classes=("a",), preprocess={})
+    with pytest.raises(UserError, match="names a SwinV2"):
+        save_model(tmp_path, "swin_v2_g_window12", model, kind="classifier", classes=("a", "b"), preprocess={})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"depths": 5},
+        {"dim": 0},
+        {"small_map": "pad"},
+        {"patch": 0},
+        {"mlp_ratio": -1},
+        {"absolute_position": True},
+        {"in_chans": 0},
+        {"window": 0},
+        {"pretrained_window": 12},
+        {"pretrained_window": (12, 6, 3)},
+        {"extra_norm_scope": "netwrok"},
+        {"extra_norm_period": -6},
+        {"drop_path_rate": 1.0},
+        {"num_classes": "3"},
+    ],
+    ids=str,
+)
+def test_a_value_no_model_can_have_is_one_sentence(wrong):
+    with pytest.raises(UserError, match=next(iter(wrong)).replace("_", ".")):
+        catalog.create_model("swin_v2_tiny_window8", **{**SMALL, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("swinv2_g", "swin_v2_g_window12"), ("SwinV2-huge", "swin_v2_huge_window12")]
+)
+def test_a_wrong_name_in_another_spelling_finds_its_nearest(typed, meant):
+    with pytest.raises(UserError, match=meant):
+        catalog.entry(typed)

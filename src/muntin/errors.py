@@ -23,10 +23,10 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     return [lowered[k] for k in difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=0.5)]
 
 
-def unknown(what: str, name: str, known: Iterable[str], see: str = "") -> UserError:
-    """The error for a name that is not in a list, with the nearest that are."""
+def unknown(what: str, name: str, known: Iterable[str], see: str = "", spelt: str = "") -> UserError:
+    """The error for a name that is not in a list, with the nearest; `spelt` is the name in the list's spelling."""
     known = list(known)
-    near = nearest(name, known)
+    near = nearest(spelt or name, known)
     hint = (
         f"did you mean {' or '.join(near)}?"
         if near

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from safetensors.torch import save_file
 from torch import nn
 
-from muntin.catalog import create_model, entry
+from muntin.catalog import build_config, create_model, entry
 from muntin.errors import UserError
 from muntin.models import Swin, SwinConfig, SwinV2
 from muntin.tasks import Classifier
@@ -26,13 +26,18 @@ def save_model(
 
     kind: "classifier" or "simmim". preprocess: `data.Preprocess.to_dict()`.
     """
+    backbone: Swin = model.backbone  # type: ignore[assignment]
+    found = entry(name)
+    if type(backbone) is not found.family:
+        raise UserError(f"this model is a {type(backbone).__name__}, and {found.name} names a {found.family.__name__}")
+    if isinstance(model, Classifier) and model.num_classes != len(classes):
+        raise UserError(f"the model has {model.num_classes} classes, but {len(classes)} class names were given")
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    backbone: Swin = model.backbone  # type: ignore[assignment]
     config = {
         "format": FORMAT,
         "kind": kind,
-        "model": entry(name).name,
+        "model": found.name,
         "config": _config_changes(name, backbone),
         "num_classes": len(classes),
         "classes": list(classes),
@@ -61,6 +66,7 @@ def load_model(folder: str | Path) -> Saved:
         raise UserError(
             f"{folder} holds a {config['kind']} pre-training model, which names no classes; fine-tune it first"
         )
+    build_config(config["model"], config["config"])  # refuses what is no field before it could be another argument
     model = create_model(config["model"], num_classes=config["num_classes"], weights=folder, **config["config"])
     return Saved(model.eval(), config["model"], tuple(config["classes"]), config["preprocess"])
 
@@ -84,6 +90,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     for key, kind in wanted.items():
         if not isinstance(config, dict) or not isinstance(config.get(key), kind):
             raise UserError(f"{path} is no model description: '{key}' is missing or no {kind.__name__}")
+    if not all(isinstance(name, str) for name in config["classes"]):
+        raise UserError(f"{path} is no model description: 'classes' must hold names")
     if config["format"] != FORMAT:
         raise UserError(f"{path} has format '{config['format']}'; this version reads '{FORMAT}'")
     if len(config["classes"]) != config["num_classes"]:

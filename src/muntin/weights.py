@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from muntin.convert import read_tensors
 from muntin.convert import swin as swin_files
 from muntin.errors import UserError
-from muntin.models import Swin
+from muntin.models import Swin, SwinV2
 from muntin.tasks import Classifier
 
 
@@ -36,6 +37,7 @@ class LoadReport(NamedTuple):
 def load_weights(model: Classifier, weights: str | Path, *, replace_head: bool = False) -> LoadReport:
     """Load a file or folder into a classifier, strictly.
 
+    A model without classes (pooled features) leaves the file's head aside.
     replace_head: a head of other classes, or a pre-training file without one, is no error: the new head keeps its
     fresh values, the old one is left aside. Mask token and decoder of SimMIM always are. All else must fit.
     """
@@ -44,16 +46,32 @@ def load_weights(model: Classifier, weights: str | Path, *, replace_head: bool =
     own = model.state_dict()
     heads = {k for k in own if k.startswith("readout.head.")}
     same_head = bool(heads) and all(k in state and state[k].shape == own[k].shape for k in heads)
-    aside = _PRETRAINING if same_head or not replace_head else (*_PRETRAINING, "readout.head.")
-    return _load(model, state, path, aside, may_miss=heads if replace_head else set())
+    aside = _PRETRAINING if same_head or (heads and not replace_head) else (*_PRETRAINING, "readout.head.")
+    report = _load(model, state, path, aside, may_miss=heads if replace_head else set())
+    _adopt_scale(model.backbone, path)  # type: ignore[arg-type]
+    return report
 
 
 def load_backbone(backbone: Swin, weights: str | Path) -> LoadReport:
     """Load the backbone of a classifier, dense or pre-training file, strictly; heads and last norms are left aside."""
     path = weights_file(weights)
-    return _load(
+    report = _load(
         nn.ModuleDict({"backbone": backbone}), _read(path, backbone), path, (*_PRETRAINING, "readout.", "norms.")
     )
+    _adopt_scale(backbone, path)
+    return report
+
+
+def _adopt_scale(backbone: Swin, path: Path) -> None:
+    """The scale of V2's position bias is in no tensor; config.json beside the weights has it where it was fixed."""
+    if not isinstance(backbone, SwinV2) or backbone.config.pretrained_window is not None:
+        return
+    try:
+        scales = json.loads(path.with_name("config.json").read_text(encoding="utf-8"))["config"]["pretrained_window"]
+    except (OSError, ValueError, KeyError, TypeError):  # a file alone, or a scale that was never fixed
+        return
+    if isinstance(scales, list) and len(scales) == len(backbone.stages):
+        backbone.set_scale(tuple(tuple(window) for window in scales))
 
 
 _PRETRAINING = ("mask_token", "decoder.")

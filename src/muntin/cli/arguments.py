@@ -35,6 +35,17 @@ def not_negative(text: str) -> int:
     return _at_least(0, text)
 
 
+def share(text: str) -> float:
+    """A number of at least 0 and below 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of at least 0 and below 1")
+    return number
+
+
 def _at_least(lowest: int, text: str) -> int:
     if not text.isdecimal() or int(text) < lowest:
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least {lowest}")

@@ -1,6 +1,6 @@
 import pytest
 
-from muntin.cli.arguments import Parser, not_negative, positive
+from muntin.cli.arguments import Parser, not_negative, positive, share
 from muntin.errors import UserError
 
 
@@ -9,6 +9,7 @@ def parser() -> Parser:
     options.add_argument("place")
     options.add_argument("--count", type=positive, required=True)
     options.add_argument("--workers", type=not_negative, default=0)
+    options.add_argument("--share", type=share, default=0.5)
     return options
 
 
@@ -26,6 +27,9 @@ def test_good_arguments_are_read():
         (["here", "--count", "many"], "'many' is no whole number of at least 1"),
         (["here", "--count", "0"], "'0' is no whole number of at least 1"),
         (["here", "--count", "1", "--workers", "-1"], "--workers"),
+        (["here", "--count", "1", "--share", "1"], "'1' is no number of at least 0 and below 1"),
+        (["here", "--count", "1", "--share", "half"], "'half' is no number"),
+        (["here", "--count", "1", "--share", "nan"], "'nan' is no number"),
     ],
 )
 def test_mistake_is_one_sentence_that_leads_to_the_help(arguments, message):

@@ -1,4 +1,8 @@
-"""`muntin eval RUN_OR_MODEL --data PLACE`: top-1, top-5 and every class, each picture counted once."""
+"""`muntin eval RUN_OR_MODEL --data PLACE`: top-1, top-5 and every class, each picture counted once.
+
+Where the data has no validation part of its own, the part that the run held out is measured: its recipe.json says how
+that part was drawn. Pictures that a model has trained on would flatter it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from muntin.errors import UserError
 
-from .arguments import Parser, not_negative, positive
+from .arguments import Parser, not_negative, positive, share
 
 if TYPE_CHECKING:
+    from muntin.data import Source
     from muntin.evals import TopKResult
 
 
@@ -19,6 +24,15 @@ def parser() -> Parser:
     options.add_argument("model", help="run folder, or its model/ folder")
     options.add_argument("--data", required=True, help="folder, .csv of path,label, or `digits`; its val part counts")
     options.add_argument("--all", action="store_true", help="every picture, where the data has no val part of its own")
+    options.add_argument(
+        "--val-share",
+        type=share,
+        help="share held out, where the data has no val part (default: the run's own, or 0.1)",
+    )
+    options.add_argument("--split-seed", type=not_negative, help="seed of that split (default: the run's own, or 0)")
+    options.add_argument(
+        "--precision", choices=("auto", "fp32", "bf16"), default="fp32", help="auto: as runs measure (default: fp32)"
+    )
     options.add_argument("--batch-size", type=positive, default=64, help="pictures a step and process (default: 64)")
     options.add_argument("--workers", type=not_negative, default=0, help="processes that read pictures (default: 0)")
     options.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
@@ -27,15 +41,21 @@ def parser() -> Parser:
 
 def run(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
+    if given.all and given.val_share is not None:
+        raise UserError("--all measures every picture and --val-share a part of them: give one of them")
 
-    from muntin.data import Loader, Preprocess, eval_transform, open_data
-    from muntin.engine import parallel
+    from muntin.data import Loader, Preprocess, eval_transform
+    from muntin.engine import autocast, parallel
     from muntin.predict import evaluate
     from muntin.saved import load_model
 
     saved = load_model(given.model)
-    splits = open_data(given.data, val_share=0.0) if given.all else open_data(given.data)
-    source = splits.val or splits.train
+    val_share, split_seed = 0.0 if given.all else given.val_share, given.split_seed
+    if val_share is None or split_seed is None:
+        own_share, own_seed = own_split(given.model)
+        val_share = own_share if val_share is None else val_share
+        split_seed = own_seed if split_seed is None else split_seed
+    source, part = part_of(given.data, val_share, split_seed)
     check_classes(saved.classes, source.classes, given.model, given.data)
     device = parallel.setup()
     loader = Loader(
@@ -46,14 +66,41 @@ def run(arguments: list[str]) -> int:
         rank=parallel.rank(),
         world=parallel.world(),
     )
-    result = evaluate(saved.model.to(device), loader, len(saved.classes))
+    with autocast(device, given.precision):
+        result = evaluate(saved.model.to(device), loader, len(saved.classes))
     if parallel.rank() == 0:
         if given.json:
-            print(json.dumps(record(result, saved.classes), indent=2))
+            print(json.dumps({"part": part} | record(result, saved.classes), indent=2))
         else:
-            _print(result, saved.classes)
+            _print(result, saved.classes, part)
     parallel.cleanup()
     return 0
+
+
+def own_split(model: str) -> tuple[float, int]:
+    """val_share and split_seed of the run that a model belongs to; of `DataChoice` itself where there is no run."""
+    from muntin.recipes import read_recipe
+    from muntin.recipes.recipe import DataChoice
+    from muntin.weights import weights_file
+
+    for folder in weights_file(model).resolve().parents[:4]:  # RUN/checkpoints/best/model is the deepest
+        if (folder / "recipe.json").is_file():
+            data = read_recipe(folder).data
+            return data.val_share, data.split_seed
+    return DataChoice.val_share, DataChoice.split_seed
+
+
+def part_of(place: str, val_share: float, split_seed: int) -> tuple[Source, str]:
+    """The pictures to measure on, and what to call them."""
+    from muntin.data import open_data
+
+    splits = open_data(place, val_share=0.0)
+    if splits.val:
+        return splits.val, "the data's own validation part"
+    held_out = open_data(place, val_share=val_share, seed=split_seed).val if val_share else None
+    if held_out:
+        return held_out, f"held-out part (val_share {val_share:g}, split seed {split_seed})"
+    return splits.train, "all"
 
 
 def check_classes(model: tuple[str, ...], data: tuple[str, ...], model_place: str, data_place: str) -> None:
@@ -72,17 +119,17 @@ def check_classes(model: tuple[str, ...], data: tuple[str, ...], model_place: st
 
 
 def record(result: TopKResult, classes: tuple[str, ...]) -> dict[str, Any]:
-    """The result for JSON: shares as fractions; the recall of a class without pictures is null."""
+    """The result for JSON: shares as fractions, top5 with more than five classes alone; null: no pictures of a class."""
     return {
         "samples": result.samples,
         "top1": result.top1,
-        "top5": result.top5,
+        **({} if result.top5 is None else {"top5": result.top5}),
         "per_class": {name: None if math.isnan(r) else r for name, r in zip(classes, result.per_class)},
         "confusion": result.confusion.tolist(),
     }
 
 
-def _print(result: TopKResult, classes: tuple[str, ...]) -> None:
+def _print(result: TopKResult, classes: tuple[str, ...], part: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -97,4 +144,5 @@ def _print(result: TopKResult, classes: tuple[str, ...]) -> None:
         mistake = f"{classes[row.index(max(row))]} ({max(row)})" if any(row) else ""
         table.add_row(name, f"{pictures:,}", f"{right:,}", "" if math.isnan(recall) else f"{recall:.2%}"[:-1], mistake)
     Console().print(table)
-    print(f"top-1 {result.top1:.2%}  top-5 {result.top5:.2%}  on {result.samples:,} pictures")
+    top5 = "" if result.top5 is None else f"  top-5 {result.top5:.2%}"
+    print(f"top-1 {result.top1:.2%}{top5}  on {result.samples:,} pictures: {part}")

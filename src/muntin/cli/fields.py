@@ -10,11 +10,14 @@ import contextlib
 import dataclasses
 import io
 import itertools
-from typing import Any, TypeVar
+import types
+import typing
+from typing import Any, Literal, TypeVar
 
 from muntin.errors import UserError, unknown
 
 SHORT = {"data": "data.path", "model": "model.name"}
+NUMBERS = {int: "a whole number", float: "a number"}
 
 Tree = TypeVar("Tree")
 
@@ -27,8 +30,10 @@ def override(tree: Tree, arguments: list[str], prog: str, about: str) -> Tree:
     """
     import tyro  # not at the top: only `train` needs it
 
-    flags = _flags(tree)
+    kinds = _kinds(type(tree))
+    flags = [*kinds, *[_negated(flag) for flag, kind in kinds.items() if kind is bool]]
     arguments = [_full_name(token, flags, prog) if token.startswith("--") else token for token in arguments]
+    _check_values(arguments, kinds, prog)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -39,16 +44,63 @@ def override(tree: Tree, arguments: list[str], prog: str, about: str) -> Tree:
         raise UserError(f"{_sentence(said.getvalue())} ({prog} --help)") from None
 
 
-def _flags(tree: Any, prefix: str = "") -> list[str]:
-    """Full names of all fields of a dataclass tree as they are typed: `optim.lr`; switches also as `model.no-x`."""
-    found = []
-    for field in dataclasses.fields(tree):
-        value, name = getattr(tree, field.name), field.name.replace("_", "-")
-        if dataclasses.is_dataclass(value):
-            found += _flags(value, f"{prefix}{name}.")
-        else:
-            found += [prefix + name] + ([f"{prefix}no-{name}"] if isinstance(value, bool) else [])
+def _kinds(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """The types of all fields of a dataclass tree, by their full names as they are typed: `optim.lr`."""
+    found: dict[str, Any] = {}
+    for name, kind in typing.get_type_hints(tree).items():
+        flag = prefix + name.replace("_", "-")
+        found |= _kinds(kind, f"{flag}.") if dataclasses.is_dataclass(kind) else {flag: kind}
     return found
+
+
+def _negated(flag: str) -> str:
+    """`training.ema` -> `training.no-ema`."""
+    group, dot, name = flag.rpartition(".")
+    return f"{group}{dot}no-{name}"
+
+
+def _check_values(arguments: list[str], kinds: dict[str, Any], prog: str) -> None:
+    """Raise UserError for the first value that its field cannot take; whether there are enough of them, tyro says."""
+    flag = ""
+    for token in arguments:
+        value = token
+        if token.startswith("--"):
+            flag, equals, value = token[2:].partition("=")
+            if not equals:
+                continue
+        kind, name = kinds.get(flag), flag.rpartition(".")[2].replace("-", "_")
+        if kind is bool:
+            raise UserError(
+                f"{name} is a switch and takes no '{value}': --{flag} or --{_negated(flag)} ({prog} --help)"
+            )
+        if needed := _what_it_must_be(value, kind):
+            raise UserError(f"{name} is '{value}'; it must be {needed} ({prog} --help)")
+
+
+def _what_it_must_be(value: str, kind: Any) -> str:
+    """What a value of the type `kind` looks like; empty where `value` is one, or one of the several that it takes."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return "" if value in map(str, arguments) else _either([str(a) for a in arguments])
+    if origin is tuple:
+        return _what_it_must_be(value, arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        needed = [_what_it_must_be(value, each) for each in arguments]
+        return _either(needed) if all(needed) else ""
+    if kind is types.NoneType:
+        return "" if value == "None" else "None"
+    if kind not in NUMBERS:
+        return ""
+    try:
+        kind(value)
+    except ValueError:
+        return NUMBERS[kind]
+    return ""
+
+
+def _either(names: list[str]) -> str:
+    """["a", "b", "c"] -> "a, b or c"."""
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _full_name(token: str, flags: list[str], prog: str) -> str:

@@ -26,6 +26,7 @@ class Plan:
     epochs: int = 3
     kind: Literal["cosine", "linear"] = "cosine"
     ema: bool = False
+    patch: tuple[int, int] | None = None
     optim: Optim = field(default_factory=Optim)
     data: Data = field(default_factory=Data)
 
@@ -60,9 +61,14 @@ def test_switches_turn_on_and_off():
         (["--epoch", "3"], "--epochs"),
         (["--optim.lrr", "3"], "--optim.lr"),
         (["--seed", "3"], "--optim.seed or --data.seed"),
-        (["--epochs", "many"], "many"),
+        (["--epochs", "many"], "epochs is 'many'; it must be a whole number (muntin train plan --help)"),
+        (["--epochs=2.5"], "epochs is '2.5'; it must be a whole number"),
+        (["--lr", "fast"], "lr is 'fast'; it must be a number"),
+        (["--image-size", "32", "x"], "image_size is 'x'; it must be a whole number"),
+        (["--patch", "4", "x"], "patch is 'x'; it must be a whole number or None"),
+        (["--ema", "yes"], "ema is a switch and takes no 'yes': --ema or --no-ema"),
         (["--epochs"], "Missing value"),
-        (["--kind", "cosin"], "'cosine', 'linear'"),
+        (["--kind", "cosin"], "kind is 'cosin'; it must be cosine or linear"),
         (["--image-size", "32"], "image-size"),
         (["left-over"], "left-over"),
     ],
@@ -76,8 +82,14 @@ def test_mistake_is_one_sentence(arguments, message):
 
 
 def test_mistake_is_one_sentence_without_borders_too(capsys):
-    with pytest.raises(UserError, match=r"^--epochs: .* 'many' ."):
-        read("--epochs", "many")
+    with pytest.raises(UserError, match=r"^Missing value for argument '--epochs'"):
+        read("--epochs")
+
+
+def test_values_of_optional_fields_are_read():
+    assert read("--patch", "4", "8").patch == (4, 8)
+    assert read("--patch", "None").patch is None
+    assert read("--lr", "1e-4", "--epochs", "1_000").epochs == 1000
 
 
 def test_help_shows_every_field_with_type_doc_and_default(capsys):

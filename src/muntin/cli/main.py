@@ -1,18 +1,24 @@
 """`muntin VERB ...`: finds the verb, and turns every way a verb can end into an exit code.
 
 0 done · 2 what was given cannot work · 1 our fault, or a run that had to stop · 130 interrupted.
-Errors end in one sentence on stderr; `--debug` shows the traceback as well.
+Errors end in one sentence on stderr; `--debug` shows the traceback as well. Of the processes of torchrun, the first
+to fail says it, and again in torchrun's closing table.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import json
 import os
 import sys
+import time
 import traceback
+from pathlib import Path
 
 from muntin.errors import RunError, UserError, unknown
+
+GRACE = 2  # seconds: process 0 mostly fails with the same sentence, and torchrun then ends the others before they speak
 
 VERBS = {  # each is a file of this folder with run(arguments) -> exit code
     "doctor": "look whether this machine has everything, and say what is missing",
@@ -57,18 +63,21 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(arguments)
     except UserError as error:
-        return _end(f"muntin: {error}", 2, debug)
+        return _fail(f"muntin: {error}", 2, debug)
     except RunError as error:
-        return _end(f"muntin: {error}", 1, debug)
+        return _fail(f"muntin: {error}", 1, debug)
     except KeyboardInterrupt as stop:  # the engine says what it saved
         return _end(f"muntin: {str(stop) or 'interrupted'}", 130, debug)
     except BrokenPipeError:  # `muntin models | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a folder for a file, no permission, a full disk: the machine's answer is the sentence
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"muntin: {place}{error.strerror or error}", 2, debug)
     except SystemExit as end:  # argparse and tyro end `--help` this way
         return end.code if isinstance(end.code, int) else 0
     except Exception as error:  # not the user's fault, so say where to look instead of nothing
-        return _end(f"muntin: {type(error).__name__}: {error} (a fault of muntin; --debug shows where)", 1, debug)
+        return _fail(f"muntin: {type(error).__name__}: {error} (a fault of muntin; --debug shows where)", 1, debug)
 
 
 def _run(arguments: list[str]) -> int:
@@ -82,6 +91,16 @@ def _run(arguments: list[str]) -> int:
     if verb not in VERBS:
         raise unknown("verb", verb, VERBS, see="muntin --help")
     return importlib.import_module(f"muntin.cli.{verb}").run(rest)
+
+
+def _fail(sentence: str, code: int, debug: bool) -> int:
+    """`_end`, once for all processes of torchrun, and in the file from which it fills its table of failures."""
+    if os.environ.get("RANK", "0") != "0":
+        time.sleep(GRACE)
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        failure = {"message": sentence, "extraInfo": {"timestamp": str(int(time.time()))}}  # torch's own format
+        Path(file).write_text(json.dumps({"message": failure}), encoding="utf-8")
+    return _end(sentence, code, debug)
 
 
 def _end(sentence: str, code: int, debug: bool) -> int:

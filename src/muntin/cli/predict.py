@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,9 +35,9 @@ def parser() -> Parser:
 def run(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
     json_file = Path(given.json) if given.json and given.json != "-" else None
-    for place in (json_file, given.csv, given.save):
-        if place and place.exists() and not given.overwrite:
-            raise UserError(f"{place} exists; choose another name, or replace it with --overwrite")
+    for option, place in (("--json", json_file), ("--csv", given.csv), ("--save", given.save)):
+        if place:
+            check_target(option, place, overwrite=given.overwrite)
 
     from muntin.engine import parallel
     from muntin.predict import Predictor, write_csv, write_jsonl
@@ -47,6 +48,8 @@ def run(arguments: list[str]) -> int:
         print(f"muntin: skipped: {why}", file=sys.stderr)
     if not answer.found:
         raise UserError(f"not one of {len(answer.skipped)} files is a picture")
+    for file in filter(None, (given.csv, json_file)):
+        file.parent.mkdir(parents=True, exist_ok=True)
     if given.csv:
         with given.csv.open("w", encoding="utf-8", newline="") as file:
             write_csv(answer.found, file)
@@ -58,6 +61,24 @@ def run(arguments: list[str]) -> int:
     else:
         _print(answer.found)
     return 0
+
+
+def check_target(option: str, place: Path, *, overwrite: bool) -> None:
+    """Raise UserError where what `option` wants to write could not be written at `place`. Changes nothing."""
+    is_folder = option == "--save"
+    if place.exists():
+        if place.is_dir() != is_folder:
+            wants, has = ("folder", "file") if is_folder else ("file", "folder")
+            raise UserError(f"{option} writes a {wants}, and {place} is a {has}; choose another name")
+        if not overwrite:
+            raise UserError(f"{place} exists; choose another name, or replace it with --overwrite")
+        nearest = place
+    else:
+        nearest = next(folder for folder in place.absolute().parents if folder.exists())
+        if not nearest.is_dir():
+            raise UserError(f"{option} {place} cannot be made: {nearest} is a file; choose another name")
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"{option} {place} cannot be written: no permission to change {nearest}; choose another name")
 
 
 def _print(predictions: list[Prediction]) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 ABOUT = """\
 RECIPE is a name from `muntin train`, or a recipe.json that an earlier run wrote. Besides the recipe's fields below:
 --out DIR (run folder, default runs/RECIPE), --resume (go on from the last checkpoint in it), --overwrite (replace it),
---dry-run (print the resolved recipe and stop). A field's last name is enough where no other field ends so: --epochs 3.
+--dry-run (check data and weights, print the resolved recipe and stop). A field's last name is enough where no other
+field ends so: --epochs 3.
 """
 
 
@@ -43,7 +44,7 @@ def run(arguments: list[str]) -> int:
         return 0
     recipe, options = resolve(arguments)
     if options.dry_run:
-        print(recipes.to_json(recipe), end="")
+        print(recipes.to_json(recipes.check(recipe)), end="")
         return 0
     out = options.out or Path("runs") / recipe.name
     recipes.run(recipe, out, resume=options.resume, overwrite=options.overwrite)
@@ -62,7 +63,11 @@ def resolve(arguments: list[str]) -> tuple[Recipe, Options]:
         raise UserError("--resume keeps the run folder and --overwrite replaces it: give one of them")
     is_file = place.endswith(".json") or (Path(place).is_dir() and place not in recipes.RECIPES)
     recipe = recipes.read_recipe(place) if is_file else recipes.get(place)
-    return override(recipe, rest, f"muntin train {place}", ABOUT), options
+    changed = override(recipe, rest, f"muntin train {place}", ABOUT)
+    asked = {token.replace("_", "-") for token in rest} & {"--from-scratch", "--model.from-scratch"}
+    if asked and changed.model.weights:
+        raise UserError("--weights starts from trained weights and --from-scratch from random ones: give one of them")
+    return changed, options
 
 
 def _own_options(arguments: list[str]) -> tuple[Options, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from pickle import UnpicklingError
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -28,7 +29,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path} cannot be read as safetensors ({error}); it may be cut off or renamed") from error
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # only the zip format can be mapped; old files and no files at all are read, or refused, as they are
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
@@ -38,6 +40,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
             break
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+    if (
+        not isinstance(content, dict)
+        or not content
+        or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
+    ):
         raise UserError(f"{path} holds no dictionary of tensors, alone or under {', '.join(_WRAPPERS)}")
     return {key.removeprefix("module."): tensor for key, tensor in content.items()}

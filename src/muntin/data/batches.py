@@ -25,7 +25,11 @@ class Work(NamedTuple):
 
 
 class Reader:
-    """Reads, transforms, collates and mixes one batch. A function of (seed, rank, work) alone."""
+    """Reads, transforms, collates and mixes one batch. A function of (seed, rank, work) alone.
+
+    A picture's own changes and mask follow from (seed, epoch, index), whatever the process. Mixing takes partners from
+    this batch and draws by rank, so it alone depends on how many processes share an update.
+    """
 
     def __init__(self, source: Source, transform: Transform, *, seed: int, rank: int, mixing: Mixing | None):
         self.source, self.transform, self.mixing = source, transform, mixing

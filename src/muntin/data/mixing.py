@@ -1,7 +1,8 @@
 """Mixup (Zhang et al., 2017, arXiv:1710.09412), CutMix (Yun et al., 2019, arXiv:1905.04899) and label smoothing.
 
 As the DeiT, Swin and ConvNeXt recipes have them (timm's batch mode): one draw a batch, the partner of picture i is
-picture B - 1 - i, smoothing is inside the targets.
+picture B - 1 - i, smoothing is inside the targets. A batch is what one process takes at a time: partner and draw depend
+on the number of processes and of micro-steps, unlike all other randomness here.
 """
 
 from __future__ import annotations

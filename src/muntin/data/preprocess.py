@@ -50,8 +50,9 @@ class Preprocess:
             wrong.append(f"crop_ratio {self.crop_ratio} must be 0 (warp) or 0.05 to 1")
         if self.interpolation not in RESAMPLING:
             wrong.append(str(unknown("interpolation", str(self.interpolation), RESAMPLING)))
-        if not self.mean or len(self.mean) != len(self.std):
-            wrong.append(f"mean has {len(self.mean)} and std {len(self.std)} values; both need one a channel")
+        if len(self.mean) not in MODES or len(self.mean) != len(self.std):
+            has = f"mean has {len(self.mean)} and std {len(self.std)} values"
+            wrong.append(f"{has}; both need one a channel, and pictures have 1 channel (grey) or 3 (RGB)")
         if not all(map(math.isfinite, self.mean)) or not all(0 < s < math.inf for s in self.std):
             wrong.append(f"mean {self.mean} must be finite and std {self.std} positive")
         if wrong:
@@ -89,9 +90,7 @@ class Preprocess:
         return self.to_tensor(self.resize(self.convert(image)))
 
     def convert(self, image: Image.Image) -> Image.Image:
-        """Upright and in the model's mode. Raises `UserError` for channel counts that pictures do not have."""
-        if len(self.mean) not in MODES:
-            raise UserError(f"pictures have 1 or 3 channels; this preprocessing wants {len(self.mean)} (mean, std)")
+        """Upright and in the model's mode."""
         return as_mode(upright(image), MODES[len(self.mean)])
 
     def resize(self, image: Image.Image) -> Image.Image:

@@ -49,6 +49,7 @@ class _State:
     summed: int = 0  # updates in them
     metrics: dict[str, float] = field(default_factory=dict)
     best: dict[str, Any] | None = None
+    evaluation_due: bool = False  # the epoch is trained, its evaluation failed
 
     def add(self, outcome: Outcome) -> float:
         """Count one update; its total loss."""
@@ -133,8 +134,31 @@ def fit(
     )
     with _own_settings(training.threads, device), Interruption() as interruption, log:
         log.say(_opening(optim, training, scale, updates_per_epoch, schedule.epochs, state.update))
-        task.train()
+
+        def evaluate_epoch(epoch: int) -> bool:
+            """Whether it is the best so far. An evaluation that fails costs no training: the epoch is saved before."""
+            assert evaluate
+            try:
+                with log.pause("evaluating"):
+                    state.metrics = _evaluated(evaluate, kept, device, training)
+            except Exception:
+                state.evaluation_due = True
+                _write(folder, task, ema, optimizer, state, training.keep_last, False, on_save)
+                raise
+            state.evaluation_due = False
+            log.val(epoch + 1, state.update, state.metrics)
+            task.train()
+            if best_by and _better(state, best_by, higher_is_better):
+                state.best = log.history[-1]
+                return True
+            return False
+
         try:
+            if state.evaluation_due and evaluate:
+                improved = evaluate_epoch(state.update // updates_per_epoch - 1)
+                with log.pause("saving"):
+                    _save(folder, task, ema, optimizer, state, training.keep_last, improved, on_save)
+            task.train()
             while state.update < updates:
                 epoch, done = divmod(state.update, updates_per_epoch)
                 batches = _Timed(train.epoch(epoch, done * training.accumulate))
@@ -147,12 +171,7 @@ def fit(
                     if ended or (training.log_every and state.update % training.log_every == 0):
                         log.train(epoch + 1, state.update, state.take_means(), outcome.lr, epoch_ended=ended)
                     if evaluate and ended and _due(epoch, training.eval_every, schedule.epochs):
-                        with log.pause("evaluating"):
-                            state.metrics = _evaluated(evaluate, kept, device, training)
-                        log.val(epoch + 1, state.update, state.metrics)
-                        task.train()
-                        if best_by and _better(state, best_by, higher_is_better):
-                            state.best, improved = log.history[-1], True
+                        improved = evaluate_epoch(epoch)
                     if outcome.stop or improved or (ended and _due(epoch, training.save_every, schedule.epochs)):
                         with log.pause("saving"):
                             _save(folder, task, ema, optimizer, state, training.keep_last, improved, on_save)
@@ -250,6 +269,21 @@ def _save(
     best: bool,
     on_save: Callable[[nn.Module, Path], None] | None,
 ) -> None:
+    _write(folder, task, ema, optimizer, state, keep_last, best, on_save)
+    parallel.barrier()  # no process may end, and have the others ended, before the files are there
+
+
+def _write(
+    folder: Path,
+    task: nn.Module,
+    ema: Ema | None,
+    optimizer: torch.optim.Optimizer,
+    state: _State,
+    keep_last: int,
+    best: bool,
+    on_save: Callable[[nn.Module, Path], None] | None,
+) -> None:
+    """`_save` without waiting for the other processes, which may be lost."""
     if parallel.rank() == 0:
         parts: dict[str, dict[str, Tensor]] = {
             "model": task.state_dict(),
@@ -263,7 +297,6 @@ def _save(
         if best:
             checkpoint.mark_best(where)
         checkpoint.keep_last(folder, keep_last)
-    parallel.barrier()  # no process may end, and have the others ended, before the files are there
 
 
 def _load(

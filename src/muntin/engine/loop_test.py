@@ -215,6 +215,24 @@ def test_the_average_is_evaluated_exported_and_returned(tmp_path):
     assert all(p.requires_grad for p in result.task.parameters())
 
 
+@pytest.mark.parametrize("failing", [1, 3])
+def test_an_evaluation_that_fails_is_made_up_for_on_resuming(tmp_path, failing):
+    calls = []
+
+    def evaluate(task):
+        calls.append(1)
+        if len(calls) == failing:
+            raise UserError("no picture")
+        return _evaluate(task)
+
+    whole = _fit(tmp_path / "whole", evaluate=_evaluate, best_by="top1")
+    with pytest.raises(UserError, match="no picture"):
+        _fit(tmp_path / "parts", evaluate=evaluate, best_by="top1")
+    parts = _fit(tmp_path / "parts", evaluate=evaluate, best_by="top1", resume=True)
+    assert _without_speed(parts.history) == _without_speed(whole.history)
+    assert (parts.metrics, _without_speed([parts.best])) == (whole.metrics, _without_speed([whole.best]))
+
+
 @pytest.mark.parametrize(("higher_is_better", "best_epoch"), [(True, 2), (False, 3)])
 def test_the_best_evaluation_is_kept(tmp_path, higher_is_better, best_epoch):
     scores = iter([0.4, 0.7, 0.2, 0.5])

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from muntin.engine.ranges import above_zero, not_negative, require
 from muntin.errors import UserError
 
 FUSED_DEVICES = ("cpu", "cuda")
@@ -37,11 +38,18 @@ class Optim:
     """Each layer's learning rate as a factor of the next deeper layer's, in (0, 1]. 1: all learn alike."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.layer_decay <= 1:
-            raise UserError(f"layer_decay is {self.layer_decay}; it must be above 0 and at most 1 (1: off)")
-        for name in ("lr", "lr_batch", "weight_decay", "clip_grad"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} is {getattr(self, name)}; it must not be negative")
+        require(
+            self,
+            {
+                "lr": not_negative(self.lr),
+                "lr_batch": not_negative(self.lr_batch),
+                "weight_decay": not_negative(self.weight_decay),
+                "betas": (all(0 <= beta < 1 for beta in self.betas), "two numbers, each at least 0 and below 1"),
+                "eps": above_zero(self.eps),
+                "clip_grad": not_negative(self.clip_grad),
+                "layer_decay": (0 < self.layer_decay <= 1, "above 0 and at most 1 (1: off)"),
+            },
+        )
 
     def scale(self, batch_size: int) -> float:
         """What every learning rate is multiplied by for `batch_size` images an update."""

@@ -111,7 +111,21 @@ def test_the_fused_kernel_is_used_on_cpu():
     assert build_optimizer(Stack(), Optim(), batch_size=1).defaults["fused"] is True
 
 
-@pytest.mark.parametrize("values", [{"layer_decay": 0.0}, {"layer_decay": 1.5}, {"lr": -1.0}, {"clip_grad": -1.0}])
-def test_impossible_values_are_refused(values):
-    with pytest.raises(UserError):
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"layer_decay": 0.0}, "layer_decay is 0.0; it must be above 0 and at most 1"),
+        ({"layer_decay": 1.5}, "layer_decay is 1.5"),
+        ({"lr": -1.0}, "lr is -1.0; it must be a finite number of at least 0"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"weight_decay": float("inf")}, "weight_decay is inf"),
+        ({"clip_grad": -1.0}, "clip_grad is -1.0"),
+        ({"lr_batch": -1}, "lr_batch is -1"),
+        ({"betas": (2.0, 3.0)}, r"betas is \(2.0, 3.0\); it must be two numbers, each at least 0 and below 1"),
+        ({"betas": (0.9, float("nan"))}, "betas is"),
+        ({"eps": -1.0}, "eps is -1.0; it must be a finite number above 0"),
+    ],
+)
+def test_impossible_values_are_refused_with_field_value_and_range(values, message):
+    with pytest.raises(UserError, match=message):
         Optim(**values)

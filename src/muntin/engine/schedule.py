@@ -6,9 +6,12 @@ import dataclasses
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from muntin.engine.ranges import above_zero, at_least, listed, not_negative, require
 from muntin.errors import UserError
+
+Kind = Literal["cosine", "linear", "step", "multistep"]
 
 LINEAR_END = 0.01  # of the peak; fixed in the official code
 
@@ -17,7 +20,7 @@ LINEAR_END = 0.01  # of the peak; fixed in the official code
 class Schedule:
     """How the learning rate moves: a linear warm-up, then one of four curves."""
 
-    kind: Literal["cosine", "linear", "step", "multistep"] = "cosine"
+    kind: Kind = "cosine"
     """cosine: down to min_lr. linear: down to 1 % of the peak. step: times decay_rate every decay_epochs.
     multistep: times decay_rate at each of `milestones`."""
     epochs: int = 300
@@ -38,12 +41,19 @@ class Schedule:
     """multistep: the epochs of the decays, rising, none within the warm-up."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise UserError(f"epochs is {self.epochs}; it must be at least 1")
-        if not 0 <= self.warmup_epochs <= self.epochs:
-            raise UserError(f"warmup_epochs is {self.warmup_epochs}; it must lie between 0 and epochs, {self.epochs}")
-        if self.kind == "step" and self.decay_epochs <= 0:
-            raise UserError(f"decay_epochs is {self.decay_epochs}; the step schedule needs a number above 0")
+        warmup_fits = 0 <= self.warmup_epochs <= self.epochs
+        require(
+            self,
+            {
+                "kind": (self.kind in get_args(Kind), listed(get_args(Kind))),
+                "epochs": at_least(1, self.epochs),
+                "warmup_epochs": (warmup_fits, f"at least 0 and at most epochs, {self.epochs}"),
+                "warmup_lr": not_negative(self.warmup_lr),
+                "min_lr": not_negative(self.min_lr),
+                "decay_epochs": above_zero(self.decay_epochs),
+                "decay_rate": (0 < self.decay_rate <= 1, "above 0 and at most 1"),
+            },
+        )
         if self.kind == "multistep" and (
             not self.milestones
             or list(self.milestones) != sorted(self.milestones)

@@ -76,6 +76,12 @@ def test_a_fraction_of_an_epoch_can_be_warm_up():
     [
         {"epochs": 0},
         {"epochs": 2, "warmup_epochs": 3},
+        {"warmup_epochs": float("nan")},
+        {"warmup_lr": -1e-6},
+        {"min_lr": float("nan")},
+        {"decay_rate": -0.1},
+        {"decay_rate": float("inf")},
+        {"kind": "cosin"},
         {"kind": "step", "decay_epochs": 0},
         {"kind": "multistep"},
         {"kind": "multistep", "milestones": (50, 40)},
@@ -83,5 +89,5 @@ def test_a_fraction_of_an_epoch_can_be_warm_up():
     ],
 )
 def test_impossible_schedules_are_refused(values):
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=f"^({'|'.join([*values, 'milestones'])}) is .*; "):
         Schedule(**values)

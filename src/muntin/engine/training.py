@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 from muntin.engine.precision import Precision
+from muntin.engine.ranges import at_least, listed, require
 from muntin.errors import UserError
+
+COUNTS_FROM_0 = ("workers", "threads", "save_every", "eval_every", "log_every")
+COUNTS_FROM_1 = ("batch_size", "accumulate", "keep_last")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,21 +45,14 @@ class Training:
     """Updates between two train lines in metrics.jsonl; each epoch ends with one. 0: only those."""
 
     def __post_init__(self) -> None:
-        lowest = {"batch_size": 1, "accumulate": 1, "keep_last": 1}
-        for name in (
-            "batch_size",
-            "accumulate",
-            "workers",
-            "threads",
-            "save_every",
-            "keep_last",
-            "eval_every",
-            "log_every",
-        ):
-            if getattr(self, name) < lowest.get(name, 0):
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least {lowest.get(name, 0)}")
-        if not 0 <= self.ema < 1:
-            raise UserError(f"ema is {self.ema}; it is a decay, at least 0 (none) and below 1")
+        counts = {name: at_least(0, getattr(self, name)) for name in COUNTS_FROM_0}
+        counts |= {name: at_least(1, getattr(self, name)) for name in COUNTS_FROM_1}
+        rules = {
+            "precision": (self.precision in get_args(Precision), listed(get_args(Precision))),
+            "ema": (0 <= self.ema < 1, "a decay of at least 0 (none) and below 1"),
+            "seed": (0 <= self.seed < 2**63, "at least 0 and below 2^63"),
+        }
+        require(self, counts | rules)
 
     def micro_batch(self, world: int) -> int:
         """Images that each of `world` processes takes at a time: the batch size of its loader."""

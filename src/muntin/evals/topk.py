@@ -19,7 +19,7 @@ class TopKResult:
 
     samples: int
     top1: float
-    top5: float  # with fewer than five classes: over all of them, so always 1.0
+    top5: float | None  # None with fewer than six classes, where it would say nothing
     per_class: tuple[float, ...]  # recall: the share of a class's samples that were named right, (K,)
     confusion: Tensor  # (K, K) int64, rows = true class, columns = predicted class
 
@@ -70,7 +70,7 @@ class TopK:
         return TopKResult(
             samples=samples,
             top1=int(hits.sum()) / samples,
-            top5=int(self.top5_hits) / samples,
+            top5=int(self.top5_hits) / samples if self.num_classes > 5 else None,
             per_class=tuple((hits.double() / seen.double()).tolist()),  # 0 / 0 = nan
             confusion=self.confusion.clone(),
         )

@@ -41,10 +41,11 @@ def test_summed_states_of_two_processes_equal_one_process():
     assert torch.equal(first.result().confusion, whole.result().confusion)
 
 
-def test_fewer_than_five_classes_make_top5_certain():
-    measure = TopK(3)
-    measure.update(torch.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]), torch.tensor([0, 0]))
-    assert measure.result().top5 == 1.0
+@pytest.mark.parametrize(("classes", "top5"), [(2, None), (5, None), (6, 0.5)])
+def test_top5_is_left_out_where_it_would_say_nothing(classes, top5):
+    measure = TopK(classes)
+    measure.update(torch.arange(classes).expand(2, -1).float(), torch.tensor([0, classes - 1]))
+    assert measure.result().top5 == top5
     assert measure.result().top1 == 0.5
 
 

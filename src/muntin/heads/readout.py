@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from muntin.errors import UserError
+
 
 class PooledReadout(nn.Module):
     """Layer norm of the coarsest level, mean over its cells, linear classifier: levels -> (B, num_classes).
@@ -16,8 +18,7 @@ class PooledReadout(nn.Module):
     def __init__(self, dim: int, num_classes: int):
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.head = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
-        self.reset_head()
+        self.set_head(num_classes)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         return self.head(self.pool(levels))
@@ -26,8 +27,20 @@ class PooledReadout(nn.Module):
         """Normalised mean of the coarsest level: (B, C, *S) -> (B, C)."""
         return self.norm(levels[-1].movedim(1, -1)).flatten(1, -2).mean(1)
 
-    def reset_head(self) -> None:
-        """Classifier weights N(0, 0.02), bias 0."""
+    def set_head(self, num_classes: int) -> None:
+        """A new linear classifier, or none for 0 classes, where the norm's weights are and of their type."""
+        if num_classes < 0:
+            raise UserError(f"num_classes is {num_classes}; it must be 0 (features) or more")
+        head = nn.Linear(self.norm.normalized_shape[0], num_classes) if num_classes else nn.Identity()
+        self.head = head.to(self.norm.weight.device, self.norm.weight.dtype)
+        self._initialise_head()
+
+    def initialise(self) -> None:
+        """Norm 1 and 0, classifier weights N(0, 0.02), bias 0."""
+        self.norm.reset_parameters()
+        self._initialise_head()
+
+    def _initialise_head(self) -> None:
         if isinstance(self.head, nn.Linear):
             nn.init.trunc_normal_(self.head.weight, std=0.02)
             nn.init.zeros_(self.head.bias)

@@ -26,7 +26,7 @@ def test_nothing_is_dropped_in_eval_or_at_rate_zero():
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0])
 def test_a_rate_that_is_no_chance_is_refused(rate):
-    with pytest.raises(ValueError, match="is not a chance"):
+    with pytest.raises(ValueError, match="must be a chance"):
         DropPath(rate)
 
 

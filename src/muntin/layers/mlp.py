@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .linear import Linear
+from .linear import Linear, linear_gelu
 
 
 class Mlp(nn.Module):
@@ -16,4 +16,4 @@ class Mlp(nn.Module):
         self.fc2 = Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.fc1(x, gelu=True))
+        return self.fc2(linear_gelu(self.fc1, x))

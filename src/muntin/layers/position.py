@@ -36,8 +36,11 @@ class TableBias(nn.Module):
 
     @torch.no_grad()
     def resize_(self, window: Size) -> None:
-        """Make the table one of another window, by bicubic interpolation (the official rule for Swin)."""
-        self.table = nn.Parameter(resize_bias_table(self.table, self.window, window), self.table.requires_grad)
+        """Make the table one of another window, by bicubic interpolation (the official rule for Swin).
+
+        The parameter stays the same object, with another shape: resize before the optimizer has made its state.
+        """
+        self.table.data = resize_bias_table(self.table, self.window, window)
         self.window = window
 
     def no_weight_decay(self) -> set[str]:

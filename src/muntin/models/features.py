@@ -28,6 +28,10 @@ class Backbone(Protocol):
 
     def forward(self, x: Tensor) -> Features: ...
 
+    def initialise(self) -> None:
+        """Fresh weights for every parameter, by the paper's table."""
+        ...
+
     def layers(self) -> list[list[nn.Module]]:
         """All layers from input to output; a group shares one depth."""
         ...

@@ -17,7 +17,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from muntin.errors import UserError
+from muntin.errors import UserError, unknown
 from muntin.layers.attention import WindowAttention
 from muntin.layers.blocks import PreNormBlock
 from muntin.layers.drop import DropPath, drop_path_ramp
@@ -114,6 +114,7 @@ class Swin(nn.Module):
 
     def set_window(self, window: Size) -> None:
         """Use another window from now on; the bias tables are resized by bicubic interpolation."""
+        check_window(window, len(self.config.patch))
         for stage in self.attentions():
             for block, attention in enumerate(stage):
                 attention.window, attention.shift = window, _shift(window, block)
@@ -122,6 +123,7 @@ class Swin(nn.Module):
     def initialise(self) -> None:
         """Linear N(0, 0.02), bias 0, norms 1 and 0, tables and absolute embedding N(0, 0.02); convolution: torch's."""
         self.apply(init_transformer)
+        self.patch_embed.proj.reset_parameters()
         for module in self.modules():
             if isinstance(module, TableBias):
                 nn.init.trunc_normal_(module.table, std=0.02)
@@ -148,7 +150,7 @@ class Swin(nn.Module):
 
 def stage_windows(config: SwinConfig) -> list[Size]:
     """The window of every stage, tokens."""
-    if isinstance(config.window[0], tuple):
+    if config.window and isinstance(config.window[0], tuple):
         return [tuple(w) for w in config.window]  # type: ignore[arg-type]
     return [config.window] * len(config.depths)  # type: ignore[list-item]
 
@@ -159,19 +161,34 @@ def _shift(window: Size, block: int) -> Size:
 
 
 def _check(config: SwinConfig) -> None:
+    """Raise UserError for a config that no model can have."""
+    counts = {"in_chans": (config.in_chans,), "dim": (config.dim,), "depths": config.depths, "heads": config.heads}
+    counts |= {"patch": config.patch, "absolute_position": config.absolute_position or (1,)}
+    for name, values in counts.items():
+        if not isinstance(values, tuple) or not values or not all(type(v) is int and v > 0 for v in values):
+            raise UserError(f"{name} is {getattr(config, name)!r}; it needs whole numbers of at least 1")
+    if not 1 <= len(config.patch) <= 3:
+        raise UserError(f"patch {config.patch} has {len(config.patch)} axes; 2 for pictures, 3 for clips")
+    if not isinstance(config.mlp_ratio, int | float) or int(config.dim * config.mlp_ratio) < 1:
+        raise UserError(f"mlp_ratio is {config.mlp_ratio!r}; the MLP needs at least one channel")
+    if config.small_map not in SMALL_MAP_RULES:
+        raise unknown("small_map", str(config.small_map), SMALL_MAP_RULES)
     stages = len(config.depths)
     if len(config.heads) != stages:
         raise UserError(f"{stages} stages (depths {config.depths}) need {stages} head counts; got heads {config.heads}")
-    if len(stage_windows(config)) != stages:
+    if not isinstance(config.window, tuple) or len(stage_windows(config)) != stages:
         raise UserError(f"{stages} stages (depths {config.depths}) need one window or {stages}; got {config.window}")
     for window in stage_windows(config):
-        if len(window) != len(config.patch):
-            raise UserError(f"window {window} and patch {config.patch} need the same number of axes")
-        if min(window) < 1:
-            raise UserError(f"window {window} has no tokens on one axis; every side must be at least 1")
+        check_window(window, len(config.patch))
     for i, heads in enumerate(config.heads):
         if config.dim * 2**i % heads:
             raise UserError(f"stage {i} has {config.dim * 2**i} channels, which {heads} heads do not divide")
+
+
+def check_window(window: Size, axes: int) -> None:
+    """Raise UserError unless this is a window of so many axes."""
+    if not isinstance(window, tuple) or len(window) != axes or not all(type(w) is int and w > 0 for w in window):
+        raise UserError(f"window {window!r} is no window of {axes} axes: it needs {axes} whole numbers of at least 1")
 
 
 VARIANTS = {  # Swin, sec. 3.3 and the official configs

@@ -59,7 +59,7 @@ def test_an_attention_backend_that_does_not_exist_is_refused():
         ({"heads": (1, 2, 4)}, "2 stages .* need 2 head counts"),
         ({"heads": (1, 3)}, "stage 1 has 16 channels, which 3 heads do not divide"),
         ({"window": ((4, 4),) * 3}, "one window or 2"),
-        ({"window": (4, 4, 4)}, "same number of axes"),
+        ({"window": (4, 4, 4)}, "no window of 2 axes"),
         ({"window": (0, 4)}, "at least 1"),
     ],
 )

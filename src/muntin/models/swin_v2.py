@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from muntin.errors import UserError, unknown
 from muntin.layers.attention import WindowAttention
 from muntin.layers.drop import DropPath
 from muntin.layers.linear import Linear
@@ -28,7 +29,7 @@ from muntin.ops.constants import cached, without_autocast
 from muntin.ops.grouping import SMALL_MAP_RULES, Size
 from muntin.ops.linear import linear
 
-from .swin import Swin, SwinConfig, _shift, stage_windows
+from .swin import Swin, SwinConfig, _shift, check_window, stage_windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +37,8 @@ class SwinV2Config(SwinConfig):
     """What V2 adds to the table."""
 
     window: Size | tuple[Size, ...] = (8, 8)
-    pretrained_window: tuple[Size, ...] | None = (
-        None  # windows, one a stage, that set the scale of the log-CPB; None: `window`
-    )
+    # windows, one a stage, that set the scale of the log-CPB; None: those in use, as in the official code
+    pretrained_window: tuple[Size, ...] | None = None
     extra_norm_period: int = (
         0  # a layer norm on the main branch after every so many blocks; 0: none, the paper's H and G: 6
     )
@@ -144,6 +144,7 @@ class SwinV2(Swin):
         trained_image: pixels of the training pictures, needed when their coarsest maps were smaller than the window
         (trained at 192 with window 12, the last stage really had window 6). Without it the configured windows count.
         """
+        check_window(window, len(self.config.patch))
         trained = self.effective_windows(trained_image) if trained_image else [s[0].window for s in self.attentions()]
         for stage, scale_window in zip(self.attentions(), trained):
             for block, attention in enumerate(stage):
@@ -151,6 +152,13 @@ class SwinV2(Swin):
                 assert isinstance(position, LogSpacedBias)
                 position.scale_window = position.scale_window or scale_window
                 attention.window, attention.shift = window, _shift(window, block)
+
+    def set_scale(self, windows: tuple[Size, ...]) -> None:
+        """Say which windows, one a stage, the log-CPB was trained with."""
+        for stage, window in zip(self.attentions(), windows):
+            for attention in stage:
+                check_window(window, len(self.config.patch))
+                attention.position.scale_window = window  # type: ignore[assignment, union-attr]
 
     def effective_windows(self, image: Size) -> list[Size]:
         """The window that each stage really uses on pictures of this size."""
@@ -177,6 +185,7 @@ class SwinV2(Swin):
 
     def _block(self, config: SwinConfig, stage: int, block: int, drop_path: DropPath) -> nn.Module:
         assert isinstance(config, SwinV2Config)
+        _check_v2(config)
         dim, heads, window = self.channels[stage], config.heads[stage], stage_windows(config)[stage]
         mix = WindowAttention(
             QueryValueBias(dim) if config.qkv_bias else Linear(dim, 3 * dim, bias=False),
@@ -195,6 +204,21 @@ class SwinV2(Swin):
 
     def _merge(self, dim: int, axes: int) -> nn.Module:
         return PostNormMerging(dim, axes)
+
+
+def _check_v2(config: SwinV2Config) -> None:
+    """Raise UserError for what only V2 can have wrong."""
+    scales = config.pretrained_window
+    if scales is not None and (not isinstance(scales, tuple) or len(scales) != len(config.depths)):
+        raise UserError(f"pretrained_window is {scales!r}; it needs one window a stage, {len(config.depths)} in all")
+    for window in scales or ():
+        check_window(window, len(config.patch))
+    if config.extra_norm_scope not in ("stage", "network"):
+        raise unknown("extra_norm_scope", str(config.extra_norm_scope), ("stage", "network"))
+    if type(config.extra_norm_period) is not int or config.extra_norm_period < 0:
+        raise UserError(
+            f"extra_norm_period is {config.extra_norm_period!r}; it needs a whole number, 0 for no such norms"
+        )
 
 
 _T = SwinV2Config()

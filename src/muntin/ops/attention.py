@@ -22,7 +22,8 @@ MAX_LOGIT_SCALE = math.log(100.0)  # Swin V2, sec. 3.2: the temperature is kept 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, backend: Literal["reference", "sdpa"]) -> Tensor:
     """Attention with an additive bias: (..., N, D) each, bias broadcast to (..., N, N) -> (..., N, D).
 
-    q comes already scaled. Logits and softmax are in fp32 (fp64 for fp64 input) whatever the input's type.
+    q comes already scaled. `reference` has logits and softmax in fp32 or wider whatever the input's type; `sdpa` wants
+    one type, so q, k and the bias are rounded to that of v before its softmax in fp32.
     """
     if backend == "sdpa":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), scale=1.0)

@@ -22,13 +22,14 @@ def cached(make: Callable[P, R]) -> Callable[P, R]:
 
     @torch.inference_mode(False)
     def ordinary(*args: Any, **kwargs: Any) -> Any:
-        return make(*args, **kwargs)
+        with torch.device("cpu"):  # whatever default device the caller has set
+            return make(*args, **kwargs)
 
     remembered = functools.lru_cache(maxsize=256)(ordinary)
 
     @functools.wraps(make)
     def choose(*args: P.args, **kwargs: P.kwargs) -> R:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or torch._guards.detect_fake_mode() is not None:
             return make(*args, **kwargs)
         return remembered(*args, **kwargs)  # type: ignore[arg-type]
 

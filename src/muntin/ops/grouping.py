@@ -29,15 +29,18 @@ def partition(x: Tensor, window: Size) -> Tensor:
     n = len(size)
     x = x.reshape(B, *[d for s, w in zip(size, window) for d in (s // w, w)], C)
     counts, cells = range(1, 2 * n, 2), range(2, 2 * n + 1, 2)
-    return x.permute(0, *counts, *cells, 2 * n + 1).reshape(-1, math.prod(window), C)
+    nW = math.prod([s // w for s, w in zip(size, window)])
+    return x.permute(0, *counts, *cells, 2 * n + 1).reshape(B * nW, math.prod(window), C)
 
 
 def merge(windows: Tensor, window: Size, size: Size) -> Tensor:
     """Lay windows out as a grid again, the inverse of `partition`: (B * nW, prod(window), C) -> (B, *size, C)."""
     C, n = windows.shape[-1], len(size)
-    x = windows.reshape(-1, *[s // w for s, w in zip(size, window)], *window, C)
+    counts = [s // w for s, w in zip(size, window)]
+    B = len(windows) // math.prod(counts)
+    x = windows.reshape(B, *counts, *window, C)
     pairs = [axis for i in range(n) for axis in (1 + i, 1 + n + i)]
-    return x.permute(0, *pairs, 2 * n + 1).reshape(-1, *size, C)
+    return x.permute(0, *pairs, 2 * n + 1).reshape(B, *size, C)
 
 
 def padded_size(size: Size, window: Size) -> Size:
@@ -79,14 +82,14 @@ def keep_window(size: Size, window: Size, shift: Size) -> tuple[Size, Size]:
 SMALL_MAP_RULES: dict[str, SmallMapRule] = {"shrink": shrink_to_shorter_side, "keep": keep_window}
 
 
-def shift_regions(size: Size, window: Size, shift: Size) -> Tensor:
+def shift_regions(size: Size, window: Size, shift: Size, device: torch.device | None = None) -> Tensor:
     """Number of the region each cell of a map that is ALREADY rolled by -shift belongs to: (*size), int64.
 
     Each shifted axis is cut at -window and -shift, counted from its end.
     """
-    region = torch.zeros(size, dtype=torch.long)
+    region = torch.zeros(size, dtype=torch.long, device=device)
     for axis, (s, w, d) in enumerate(zip(size, window, shift)):
-        part = torch.zeros(s, dtype=torch.long)
+        part = torch.zeros(s, dtype=torch.long, device=device)
         if d:
             part[s - w :] = 1
             part[s - d :] = 2
@@ -94,10 +97,16 @@ def shift_regions(size: Size, window: Size, shift: Size) -> Tensor:
     return region
 
 
-def shift_mask(size: Size, window: Size, shift: Size) -> Tensor:
+def shift_mask(size: Size, window: Size, shift: Size, device: torch.device | None = None) -> Tensor:
     """What a shift adds to the logits of each window: (nW, N, N), 0 inside a region and -100 across regions."""
-    region = partition(shift_regions(size, window, shift)[None, ..., None], window).squeeze(-1)
-    return torch.zeros(()).where(region[:, :, None] == region[:, None, :], MASKED)
+    region = partition(shift_regions(size, window, shift, device)[None, ..., None], window).squeeze(-1)
+    return torch.zeros((), device=device).where(region[:, :, None] == region[:, None, :], MASKED)
+
+
+@cached
+def rim_mask(window: Size, cut: Size, device: torch.device) -> Tensor:
+    """The mask of a window that lies on the rim of the axes with a `cut`: (N, N)."""
+    return shift_mask(window, window, cut, device)[0]
 
 
 class _Span(NamedTuple):
@@ -137,7 +146,7 @@ def window_classes(size: Size, window: Size, shift: Size, device: torch.device) 
         mask = None
         if any(span.wraps for span in choice):
             cut = tuple(d if span.wraps else 0 for d, span in zip(shift, choice))
-            mask = shift_mask(window, window, cut)[0].to(device)
+            mask = rim_mask(window, cut, device)
         classes.append(WindowClass(tuple(span.runs for span in choice), tuple(span.windows for span in choice), mask))
     return tuple(classes)
 

@@ -15,18 +15,18 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -
     Without gradients on a CPU it goes to oneDNN directly, which is faster than PyTorch's own way in fp32 and takes the
     GELU along. Equal up to rounding.
     """
-    if _inference_on_cpu(x, weight) and fused_linear_works(x.dtype):
+    if _inference_on_cpu(x, weight, bias) and fused_linear_works(x.dtype):
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], "none")
     x = F.linear(x, weight, bias)
     return F.gelu(x) if gelu else x
 
 
-def _inference_on_cpu(x: Tensor, weight: Tensor) -> bool:
+def _inference_on_cpu(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     return (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()
+        and x.device.type == "cpu"
         and x.dtype == weight.dtype
-        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
-        and not torch.compiler.is_compiling()
+        and not (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)))
         and not torch.is_autocast_enabled("cpu")
         and bool(torch.backends.mkldnn.enabled)
     )

@@ -4,7 +4,8 @@ Everything that has windows calls `window_attention`: plain or shifted, 2-D or m
 computed is the backend's matter:
 
 - `reference`: pad, roll, partition, attend, merge, roll back, crop, in the words of the paper; one N x N mask a window.
-- `sdpa`: the same through PyTorch's fused attention.
+- `sdpa`: the same through PyTorch's fused attention, which wants one type: in bf16 it rounds the bias and V2's scaled
+  queries and keys to bf16 before an fp32 softmax. Fastest on GPUs.
 - `direct`: cache-sized chunks and a gradient written by hand, which keeps P; never rolls the map. Fastest on CPUs.
 - `chunked`: as `direct`, but P is computed again in backward, so that N x N numbers exist for one chunk only: the
   "sequential self-attention" of Swin V2 (sec. 3.5).
@@ -62,9 +63,11 @@ def window_attention(
 
 def choose_backend(qkv: Tensor, tokens: int) -> Backend:
     """What `auto` stands for, from the device, the size of a window and whether the graph is being traced."""
-    if torch.compiler.is_compiling() or qkv.device.type != "cpu":
+    if torch.compiler.is_compiling():
         return "sdpa"
-    return "direct" if tokens < LARGE_WINDOW else "chunked"
+    if tokens >= LARGE_WINDOW:
+        return "chunked"
+    return "direct" if qkv.device.type == "cpu" else "sdpa"
 
 
 def window_probabilities(
@@ -95,8 +98,8 @@ def _fill_padding(qkv: Tensor, padded: Size, qkv_bias: Tensor | None) -> Tensor:
     qkv = pad_grid(qkv, padded)
     if qkv_bias is None:
         return qkv
-    outside = pad_grid(torch.zeros(1, *size, 1, dtype=torch.bool, device=qkv.device).logical_not(), padded)
-    return torch.where(outside, qkv, qkv_bias.to(qkv.dtype))
+    inside = pad_grid(torch.zeros(1, *size, 1, dtype=torch.bool, device=qkv.device).logical_not(), padded)
+    return torch.where(inside, qkv, qkv_bias.to(qkv.dtype))
 
 
 # --- reference and sdpa: in the words of the paper -------------------------------------------------------------------
@@ -110,7 +113,8 @@ def _rolled_windows(
     axes, N = tuple(range(1, len(size) + 1)), math.prod(window)
     if any(shift):
         qkv = qkv.roll([-d for d in shift], axes)
-    windows = partition(qkv, window).view(B, -1, N, 3, heads, C3 // 3 // heads)
+    nW = math.prod([d // w for d, w in zip(size, window)])
+    windows = partition(qkv, window).view(B, nW, N, 3, heads, C3 // 3 // heads)
     q, k, v = windows.permute(3, 0, 1, 4, 2, 5).unbind(0)
     if s is None:
         q = q * scale
@@ -118,7 +122,7 @@ def _rolled_windows(
         q, k = unit_vectors(q, s), unit_vectors(k)
     bias = gather_bias(table, window)[None]
     if any(shift):
-        bias = bias + shift_mask(tuple(size), window, shift).to(bias)[:, None]
+        bias = bias + shift_mask(tuple(size), window, shift, bias.device).to(bias)[:, None]
     return q, k, v, bias
 
 

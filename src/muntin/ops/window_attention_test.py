@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from muntin.ops import boxwise
 from muntin.ops.attention import MAX_LOGIT_SCALE
-from muntin.ops.window_attention import BACKENDS, window_attention, window_probabilities
+from muntin.ops.window_attention import BACKENDS, choose_backend, window_attention, window_probabilities
 
 
 class Grid(NamedTuple):
@@ -220,3 +220,17 @@ def test_direct_keeps_the_logits_and_chunked_does_not():
             window_attention(**values, heads=HEADS, window=grid.window, shift=grid.shift, backend=backend)
         kept[backend] = sum(sizes)
     assert kept["direct"] - kept["chunked"] == 2 * 2 * HEADS * 64 * 64  # images, windows, heads, N x N
+
+
+@pytest.mark.parametrize(
+    ("device", "tokens", "chosen"),
+    [("cpu", 49, "direct"), ("cpu", 1024, "chunked"), ("meta", 49, "sdpa"), ("meta", 1024, "chunked")],
+)
+def test_auto_keeps_p_on_the_cpu_only_and_never_for_large_windows(device, tokens, chosen):
+    assert choose_backend(torch.empty(1, 1, 1, 3, device=device), tokens) == chosen
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_empty_batch_stays_empty(backend):
+    qkv, table = torch.empty(0, 6, 5, 24), torch.zeros(25, 2)
+    assert window_attention(qkv, table, heads=2, window=(3, 3), shift=(1, 1), backend=backend).shape == (0, 6, 5, 8)

@@ -19,8 +19,10 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         own.train,
         own.finetune,
         swin.swin_tiny,
+        swin.swin_tiny_c24,
         swin.swin_small,
         swin.swin_base,
+        swin.swin_base_finetune_384,
         swin_v2.swin_v2_tiny_window8,
         swin_v2.swin_v2_tiny_window16,
         swin_v2.swin_v2_small_window8,
@@ -32,6 +34,10 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         simmim.simmim_swin_large_800ep,
         simmim.simmim_swin_v2_base_800ep,
         simmim.simmim_finetune_swin_base_100ep,
+        simmim.simmim_finetune_swin_base_100ep_224,
+        simmim.simmim_finetune_swin_base_800ep,
+        simmim.simmim_finetune_swin_large_800ep,
+        simmim.simmim_finetune_swin_v2_base_800ep,
     )
 }
 

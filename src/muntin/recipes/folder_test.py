@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from muntin.errors import UserError
+from muntin.errors import RunError, UserError
 from muntin.recipes import get
-from muntin.recipes.folder import check_folder, check_same, open_folder
+from muntin.recipes.folder import check_folder, check_same, new_run, open_folder
 
 
 def test_free_name_is_accepted_and_not_created(tmp_path):
@@ -14,7 +14,8 @@ def test_free_name_is_accepted_and_not_created(tmp_path):
 
 
 def test_folder_that_exists_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"exists; choose another --out"):
+    (tmp_path / "notes").touch()
+    with pytest.raises(UserError, match=r"exists and has no recipe.json, choose another --out"):
         check_folder(tmp_path, resume=False, overwrite=False)
 
 
@@ -42,3 +43,67 @@ def test_resuming_allows_what_changes_no_number(tmp_path):
     check_same(replace(recipe, training=replace(recipe.training, workers=7)), tmp_path / "run")
     with pytest.raises(UserError, match=r"other values of optim\.lr"):
         check_same(replace(recipe, optim=replace(recipe.optim, lr=1.0)), tmp_path / "run")
+
+
+def test_sentences_after_a_failed_run_do_not_point_at_each_other(tmp_path):
+    run = tmp_path / "run"
+    open_folder(run, get("digits"))
+    with pytest.raises(UserError) as exists:
+        check_folder(run, resume=False, overwrite=False)
+    with pytest.raises(UserError) as resuming:
+        check_folder(run, resume=True, overwrite=False)
+    assert "--overwrite" in str(exists.value)
+    assert "--resume" not in str(exists.value)
+    assert "start anew with --overwrite" in str(resuming.value)
+    (run / "checkpoints" / "step_00000001").mkdir(parents=True)
+    with pytest.raises(UserError, match="go on with --resume"):
+        check_folder(run, resume=False, overwrite=False)
+
+
+@pytest.mark.parametrize("place", ["file/run", "file/deep/run"])
+def test_folder_below_a_file_is_refused(place, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is a file"):
+        check_folder(tmp_path / place, resume=False, overwrite=False)
+
+
+@pytest.mark.parametrize("error", [UserError, RuntimeError, RunError, KeyboardInterrupt])
+def test_start_that_fails_puts_the_old_run_back(error, tmp_path):
+    run = tmp_path / "run"
+    open_folder(run, get("digits"))
+    (run / "old").touch()
+
+    def start():
+        with new_run(run, get("digits")):
+            assert not (run / "old").exists()
+            raise error
+
+    with pytest.raises(error):
+        start()
+    assert (run / "old").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(("error", "stays"), [(UserError, False), (OSError, False), (RunError, True)])
+def test_start_that_fails_on_a_free_name_leaves_only_what_is_worth_a_look(error, stays, tmp_path):
+    with pytest.raises(error), new_run(tmp_path / "run", get("digits")):
+        raise error
+    assert (tmp_path / "run").exists() == stays
+
+
+def test_old_run_goes_once_the_new_one_has_a_checkpoint(tmp_path):
+    run = tmp_path / "run"
+    open_folder(run, get("digits"))
+
+    def start():
+        with new_run(run, get("digits")) as forget_old:
+            forget_old()
+            assert len(list(tmp_path.iterdir())) == 2  # there is nothing yet to lose it for
+            (run / "checkpoints" / "step_00000001").mkdir(parents=True)
+            forget_old()
+            assert [p.name for p in tmp_path.iterdir()] == ["run"]
+            raise OSError("later")
+
+    with pytest.raises(OSError, match="later"):
+        start()
+    assert (run / "checkpoints" / "step_00000001").exists()

@@ -16,9 +16,8 @@ def measure(task: nn.Module, val: Loader) -> dict[str, float]:
     if isinstance(task, SimMIM):
         return {"loss": _mean_loss(task, val)}
     assert isinstance(task, Classification)
-    classes = val.source.classes
-    result = evaluate(task.model, val, len(classes))
-    return {"top1": result.top1} | ({"top5": result.top5} if len(classes) > 5 else {})
+    result = evaluate(task.model, val, len(val.source.classes))
+    return {"top1": result.top1} | ({} if result.top5 is None else {"top5": result.top5})
 
 
 def _mean_loss(task: SimMIM, val: Loader) -> float:

@@ -62,6 +62,18 @@ class ModelChoice:
     pretrained_window: tuple[tuple[int, int], ...] | None = None
     """Swin V2: each stage's window in pre-training, which scales the log-CPB when `window` is another."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError with every value that is out of range."""
+        chosen = self.config().items()
+        wrong = [
+            f"{name} is {value}; it must be positive numbers" for name, value in chosen if not _all_positive(value)
+        ]
+        if not 0 <= self.drop_path_rate < 1:
+            wrong.append(f"drop_path_rate is {self.drop_path_rate}; it must be at least 0 and below 1")
+        if self.depths and self.heads and len(self.depths) != len(self.heads):
+            wrong.append(f"depths {self.depths} and heads {self.heads} need one number a stage each")
+        _refuse("model", wrong)
+
     def config(self) -> dict[str, Any]:
         """The fields that are set, under the names of the model's config."""
         chosen = {name: getattr(self, name) for name in OVERRIDES}
@@ -85,6 +97,18 @@ class DataChoice:
     val_batch_size: int = 100
     """Pictures per process in one evaluation step; changes memory and speed, never the result."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError with every value that is out of range."""
+        least = {"split_seed": 0, "labels_per_class": 0, "limit": 0, "val_batch_size": 1}
+        wrong = [
+            f"{name} is {getattr(self, name)}; it must be at least {lowest}"
+            for name, lowest in least.items()
+            if getattr(self, name) < lowest
+        ]
+        if not 0 <= self.val_share < 1:
+            wrong.append(f"val_share is {self.val_share}; it must be at least 0 and below 1")
+        _refuse("data", wrong)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Masking:
@@ -96,6 +120,17 @@ class Masking:
     """Share of the squares that are masked, in (0, 1)."""
     target_window: int = 0
     """Odd side of the sliding window that normalises the target (SimMIM for Swin V2: 47); 0 for raw pixels."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError with every value that is out of range."""
+        wrong = []
+        if self.mask_patch < 1:
+            wrong.append(f"mask_patch is {self.mask_patch}; it must be at least 1")
+        if not 0 < self.mask_ratio < 1:
+            wrong.append(f"mask_ratio is {self.mask_ratio}; it must be above 0 and below 1")
+        if self.target_window and (self.target_window < 3 or self.target_window % 2 == 0):
+            wrong.append(f"target_window is {self.target_window}; it must be 0 or odd, from 3")
+        _refuse("masking", wrong)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +159,16 @@ class Recipe:
     """Masks and target of SimMIM."""
     about: About = field(default_factory=About)
     """Paper, command, hardware, expected metric."""
+
+
+def _refuse(group: str, wrong: list[str]) -> None:
+    if wrong:
+        raise UserError(f"{group}: {'; '.join(wrong)}")
+
+
+def _all_positive(value: Any) -> bool:
+    """Whether a number, or every number in nested tuples of at least one, is above 0."""
+    return bool(value) and all(map(_all_positive, value)) if isinstance(value, tuple) else value > 0
 
 
 def to_json(recipe: Recipe) -> str:

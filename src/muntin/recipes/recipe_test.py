@@ -32,6 +32,21 @@ def changed(**values) -> str:
         ({"preprocess": {"image_size": [32]}}, "preprocess.image_size is [32]"),
         ({"model": {"depths": [2, "2"]}}, "model.depths is"),
         ({"augment": {"flip": 2.0}}, "flip is 2.0"),
+        ({"model": {"drop_path_rate": 1.0}}, "drop_path_rate is 1.0"),
+        ({"model": {"patch": [0, 4]}}, "patch is (0, 4); it must be positive"),
+        ({"model": {"window": [-3, 3]}}, "window is (-3, 3)"),
+        ({"model": {"depths": []}}, "depths is ()"),
+        ({"model": {"depths": [2]}}, "need one number a stage"),
+        ({"model": {"heads": [3, 0]}}, "heads is (3, 0)"),
+        ({"model": {"dim": 0}}, "dim is 0"),
+        ({"data": {"val_share": 1.0}}, "val_share is 1.0"),
+        ({"data": {"limit": -1}}, "limit is -1"),
+        ({"data": {"split_seed": -1}}, "split_seed is -1"),
+        ({"data": {"val_batch_size": 0}}, "val_batch_size is 0"),
+        ({"masking": {"mask_ratio": 1.0}}, "mask_ratio is 1.0"),
+        ({"masking": {"mask_patch": 0}}, "mask_patch is 0"),
+        ({"masking": {"target_window": 8}}, "target_window is 8; it must be 0 or odd"),
+        ({"preprocess": {"std": [0.5, 0.5]}}, "mean has 1 and std 2 values"),
     ],
 )
 def test_wrong_field_is_named(values, message):
@@ -46,7 +61,7 @@ def test_whole_number_serves_where_a_float_is_meant():
 
 def test_field_left_out_keeps_its_default_and_one_without_default_is_missed():
     tree = json.loads(to_json(get("digits")))
-    del tree["training"]["threads"]
+    del tree["training"]["accumulate"]
     assert from_json(json.dumps(tree)) == get("digits")
     del tree["data"]["path"]
     with pytest.raises(UserError, match=r"data\.path is missing"):

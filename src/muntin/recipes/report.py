@@ -13,6 +13,7 @@ from muntin.data import Loader, Preprocess, Source, Subset
 from muntin.engine import environment
 from muntin.report import Page, Tile, lens, pictures, sections
 from muntin.tasks import Classification, SimMIM
+from muntin.tasks.simmim import denormalise_locally
 
 from .build import Parts, Task
 from .recipe import Recipe
@@ -56,12 +57,14 @@ def _tiles(summary: dict[str, Any]) -> list[Tile]:
 
 def add_reconstructions(page: Page, task: Task, loader: Loader, preprocess: Preprocess) -> None:
     """Pictures, their masks, and what the task paints into them."""
-    batch = next(iter(loader.epoch(0)))
-    device = next(task.parameters()).device
+    assert isinstance(task, SimMIM)
+    device, batch = next(task.parameters()).device, next(iter(loader.epoch(0)))
+    image, mask = batch["image"][:8].to(device), batch["mask"][:8].to(device)
     with torch.no_grad():
-        found = task.predict({"image": batch["image"][:8].to(device), "mask": batch["mask"][:8].to(device)})
-    target, pixel_mask, painted = (found[name].cpu() for name in ("target", "pixel_mask", "reconstruction"))
-    sections.reconstructions(page, target, pixel_mask, painted, preprocess.mean, preprocess.std)
+        painted = task.reconstruct(image, mask).float()
+    if task.normalised_target:
+        painted = denormalise_locally(painted, image, task.normalised_target)
+    sections.reconstructions(page, image, task.pixel_mask(mask), painted, preprocess.mean, preprocess.std)
 
 
 def add_predictions(page: Page, task: Task, source: Source, preprocess: Preprocess) -> None:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
+
+from muntin import catalog
+from muntin.data import Preprocess
 from muntin.errors import UserError
+from muntin.models import SwinV2, SwinV2Config
 from muntin.saved import read_config
 
-from .recipe import OVERRIDES, Recipe
+from .recipe import OVERRIDES, ModelChoice, Recipe
 
 
 def resolve(recipe: Recipe) -> Recipe:
-    """The recipe with a model, its weights' own where it names none.
+    """The recipe with a model, its weights' own where it names none, but for what the recipe sets itself.
 
+    Mean and std come with weights of other channels than ImageNet's; the scale of the log-CPB with those of a Swin V2.
     Raises UserError where data, weights or model are missing, and where the weights' channels are not the pictures'.
     """
     model = recipe.model
@@ -24,23 +30,74 @@ def resolve(recipe: Recipe) -> Recipe:
             f"the recipe '{recipe.name}' starts from trained weights: give --weights RUN_OR_FILE, "
             "or say --from-scratch to do without"
         )
-    if model.name:
-        return recipe
     if not model.weights:
-        raise UserError("no model: give --model NAME (`muntin models` lists them) or --weights RUN")
-    saved = read_config(model.weights)
-    overrides = {key: _tuples(value) for key, value in saved["config"].items()}
-    channels, pictures = overrides.pop("in_chans", 3), len(recipe.preprocess.mean)
-    if channels != pictures:
-        raise UserError(
-            f"the model of {model.weights} takes {channels} channel(s), the pictures of recipe '{recipe.name}' have "
-            f"{pictures}: --mean and --std need one value a channel"
-        )
+        if not model.name:
+            raise UserError("no model: give --model NAME (`muntin models` lists them) or --weights RUN")
+        return recipe
+    saved = _saved(model)
+    if saved is None:
+        return recipe
+    recipe = replace(recipe, preprocess=_pictures(recipe, saved))
+    if not model.name:
+        model = replace(model, name=saved["model"], **(_overrides(model.weights, saved) | model.config()))
+    return replace(recipe, model=_keep_scale(model, recipe.preprocess.image_size, saved))
+
+
+def _saved(model: ModelChoice) -> dict[str, Any] | None:
+    """What config.json says beside the weights. With a model named it may be missing: a bare file has none."""
+    try:
+        saved = read_config(model.weights)
+    except UserError:
+        if model.name:
+            return None
+        raise
+    return saved | {"config": {key: _tuples(value) for key, value in saved["config"].items()}}
+
+
+def _pictures(recipe: Recipe, saved: dict[str, Any]) -> Preprocess:
+    """The recipe's preprocessing. Weights of other channels bring mean and std where it has ImageNet's."""
+    chosen, channels = recipe.preprocess, saved["config"].get("in_chans", 3)
+    if channels == len(chosen.mean):
+        return chosen
+    trained = Preprocess.from_dict(saved["preprocess"])
+    if (chosen.mean, chosen.std) == (Preprocess.mean, Preprocess.std) and channels == len(trained.mean):
+        return replace(chosen, mean=trained.mean, std=trained.std)
+    raise UserError(
+        f"the model of {recipe.model.weights} takes {channels} channel(s), the pictures of recipe '{recipe.name}' have "
+        f"{len(chosen.mean)}: --mean and --std need one value a channel"
+    )
+
+
+def _overrides(weights: str, saved: dict[str, Any]) -> dict[str, Any]:
+    """How the saved model differs from its published variant, as fields of ModelChoice."""
+    overrides = {key: value for key, value in saved["config"].items() if key != "in_chans"}
     if len(set(overrides.get("window", ()))) == 1 and isinstance(overrides["window"][0], tuple):
         overrides["window"] = overrides["window"][0]  # saved stage by stage, and the same for all
     if strange := sorted(overrides.keys() - set(OVERRIDES)):
-        raise UserError(f"{model.weights} has its own {strange[0]}, which no recipe can say; use Python instead")
-    return replace(recipe, model=replace(model, name=saved["model"], **overrides))
+        raise UserError(f"{weights} has its own {strange[0]}, which no recipe can say; use Python instead")
+    return overrides
+
+
+def _keep_scale(model: ModelChoice, image_size: tuple[int, int], saved: dict[str, Any]) -> ModelChoice:
+    """Where a Swin V2 gets other windows than its weights were trained with, those stay the scale of its log-CPB."""
+    config = catalog.build_config(model.name, model.config())
+    before = catalog.build_config(saved["model"], saved["config"])
+    if not isinstance(config, SwinV2Config) or not isinstance(before, SwinV2Config) or config.pretrained_window:
+        return model
+    scales = before.pretrained_window
+    trained = (
+        tuple((h, w) for h, w in scales)
+        if scales
+        else _windows(before, Preprocess.from_dict(saved["preprocess"]).image_size)
+    )
+    same = len(trained) != len(config.depths) or trained == _windows(config, image_size)
+    return model if same else replace(model, pretrained_window=trained)
+
+
+def _windows(config: SwinV2Config, image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """The window that each stage really uses: maps smaller than the window shrink it."""
+    with torch.device("meta"):
+        return tuple((height, width) for height, width in SwinV2(config).effective_windows(image_size))
 
 
 def _tuples(value: Any) -> Any:

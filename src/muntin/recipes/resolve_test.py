@@ -49,6 +49,40 @@ def test_model_is_that_of_the_weights_with_window_and_scale(weights):
     assert model.drop_path_rate == get("finetune").model.drop_path_rate
 
 
-def test_weights_of_other_channels_are_refused(weights):
+def test_what_the_recipe_sets_wins_over_the_weights(weights):
+    recipe = replace(get("finetune"), preprocess=get("digits").preprocess)
+    model = resolve(choose(recipe, weights=weights, window=(5, 5), patch=(2, 2))).model
+    assert (model.window, model.patch, model.dim) == ((5, 5), (2, 2), 16)
+    assert model.pretrained_window == ((4, 4), (4, 4))
+
+
+@pytest.mark.parametrize(("size", "trained"), [(32, ((4, 4), (4, 4))), (16, ((4, 4), (2, 2)))])
+@pytest.mark.parametrize("name", ["", "swin_v2_tiny_window8"])
+def test_log_cpb_keeps_the_windows_it_was_really_trained_with(name, size, trained, tmp_path):
+    config = {"dim": 16, "depths": (1, 1), "heads": (1, 2)}
+    model = catalog.create_model("swin_v2_tiny_window8", num_classes=2, window=(4, 4), **config)
+    pictures = replace(get("finetune").preprocess, image_size=(size, size))
+    save_model(
+        tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), preprocess=pictures.to_dict()
+    )
+    as_trained = choose(get("finetune"), name=name, weights=str(tmp_path), window=(4, 4), **config)
+    as_trained = replace(as_trained, preprocess=pictures)
+    assert resolve(as_trained).model.pretrained_window is None
+    larger = replace(as_trained, model=replace(as_trained.model, window=(6, 6)))
+    larger = replace(larger, preprocess=replace(pictures, image_size=(96, 96)))
+    assert resolve(larger).model.pretrained_window == trained
+    own = replace(larger, model=replace(larger.model, pretrained_window=((3, 3), (3, 3))))
+    assert resolve(own).model.pretrained_window == ((3, 3), (3, 3))
+
+
+def test_weights_of_other_channels_bring_mean_and_std(weights):
+    digits = get("digits").preprocess
+    found = resolve(choose(get("finetune"), weights=weights)).preprocess
+    assert found == replace(get("finetune").preprocess, mean=digits.mean, std=digits.std)
+
+
+def test_weights_of_other_channels_are_refused_where_the_recipe_has_a_mean_of_its_own(weights):
+    recipe = get("finetune")
+    recipe = replace(recipe, preprocess=replace(recipe.preprocess, mean=(0.5,) * 3, std=(0.5,) * 3))
     with pytest.raises(UserError, match=r"takes 1 channel\(s\).* have 3"):
-        resolve(choose(get("finetune"), weights=weights))
+        resolve(choose(recipe, weights=weights))

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from muntin.engine import FitResult, checkpoint, fit, parallel
-from muntin.errors import UserError
+import torch
+from torch import nn
+
+from muntin.engine import FitResult, fit, parallel
+from muntin.errors import RunError
 
 from .build import Parts, build
-from .folder import check_folder, check_same, open_folder, save_task, write_json
+from .folder import check_folder, check_same, new_run, save_task, write_json
 from .measure import measure
+from .probe import probe
 from .recipe import Recipe
 from .report import write_report
 from .resolve import resolve
@@ -34,11 +39,38 @@ def run(
 
     Raises UserError for what cannot work; `out` is then as it was, or not there.
     """
-    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+    with silence(quiet), threads(recipe.training.threads):
         finished = carry_out(recipe, Path(out), resume=resume, overwrite=overwrite)
         if parallel.rank() == 0:
             print(_closing(finished.recipe, finished.summary, Path(out)))
     return finished.summary
+
+
+def check(recipe: Recipe) -> Recipe:
+    """The recipe as it would run, after all the checks of a start but those of its folder; writes nothing.
+
+    Raises UserError for what cannot work.
+    """
+    recipe, _ = _prepare(recipe, parallel.setup())
+    return recipe
+
+
+@contextlib.contextmanager
+def silence(wanted: bool) -> Iterator[None]:
+    """Nothing is printed inside, where that is wanted."""
+    with contextlib.redirect_stdout(io.StringIO()) if wanted else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """That many CPU threads inside, for evaluation and reports too; 0: as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Finished(NamedTuple):
@@ -53,17 +85,14 @@ class Finished(NamedTuple):
 def carry_out(recipe: Recipe, out: Path, *, resume: bool = False, overwrite: bool = False) -> Finished:
     """What `run` does, up to its closing words, with everything still in hand."""
     start, device = time.perf_counter(), parallel.setup()
-    recipe = resolve(recipe)
     check_folder(out, resume=resume, overwrite=overwrite)
+    recipe, parts = _prepare(recipe, device)
     if resume:
         check_same(recipe, out)
-    parts = build(recipe, device)
     main = parallel.rank() == 0
     parallel.barrier()  # every process has seen the folder as it was
     if main:
         print(_opening(recipe, parts, out))
-        if not resume:
-            open_folder(out, recipe)
     result = _fit(recipe, parts, out, resume)
     summary = _summary(recipe, parts, result, out) | {"seconds": round(time.perf_counter() - start, 1)}
     if main:
@@ -74,9 +103,23 @@ def carry_out(recipe: Recipe, out: Path, *, resume: bool = False, overwrite: boo
     return Finished(recipe, parts, result.history, summary)
 
 
+def _prepare(recipe: Recipe, device: torch.device) -> tuple[Recipe, Parts]:
+    """The resolved recipe and its parts, tried on the first pictures."""
+    recipe = resolve(recipe)
+    parts = build(recipe, device)
+    probe(parts, device, recipe.training.precision)
+    return recipe, parts
+
+
 def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
     val, by = parts.val, "top1" if recipe.task == "classification" else "loss"
-    try:
+    begun = resume or parallel.rank() > 0  # process 0 alone makes the folder
+    with _lost_process(), contextlib.nullcontext(lambda: None) if begun else new_run(out, recipe) as forget_old:
+
+        def on_save(task: nn.Module, folder: Path) -> None:
+            forget_old()
+            save_task(task, recipe, parts.classes, folder / "model")
+
         return fit(
             parts.task,
             parts.train,
@@ -88,12 +131,19 @@ def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
             best_by=by if val else "",
             higher_is_better=by == "top1",
             resume=resume,
-            on_save=lambda task, folder: save_task(task, recipe, parts.classes, folder / "model"),
+            on_save=on_save,
         )
-    except UserError:
-        if parallel.rank() == 0 and not checkpoint.exist(out / "checkpoints"):
-            shutil.rmtree(out, ignore_errors=True)  # it never got going: a file that is no picture, in the first epoch
-        raise
+
+
+@contextlib.contextmanager
+def _lost_process() -> Iterator[None]:
+    """One sentence for what an exchange raises when another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if parallel.world() == 1 or not re.search(r"connection|peer|nccl", str(error), re.IGNORECASE):
+            raise
+        raise RunError("another process of this run has ended; its message says why") from error
 
 
 def _summary(recipe: Recipe, parts: Parts, result: FitResult, out: Path) -> dict[str, Any]:
@@ -132,7 +182,9 @@ def _closing(recipe: Recipe, summary: dict[str, Any], out: Path) -> str:
     data = recipe.data.path
     if recipe.task == "simmim":
         result = f"loss on masked pixels {summary['loss' if 'loss' in summary else 'train_loss']:.4f}"
-        then = f"muntin train finetune --weights {out} --data LABELLED_FOLDER"
+        height, width = recipe.preprocess.image_size
+        data = data if data == "digits" else "LABELLED_FOLDER"
+        then = f"muntin train finetune --weights {out} --data {data} --image-size {height} {width}"
     else:
         count = summary["val_samples"]
         result = f"top-1 {summary['top1']:.2%} on {count:,} pictures" if count else "no held-out pictures to measure on"

@@ -1,10 +1,12 @@
-"""Swin Transformer (Liu et al., 2021, arXiv:2103.14030): ImageNet-1K at 224 from scratch.
+"""Swin Transformer (Liu et al., 2021, arXiv:2103.14030): ImageNet-1K from scratch, and from 224 to 384.
 
 Values: configs/swin and config.py of the official code. Learning rates are written for 512 pictures, as there, and
 scale with the batch: 5e-4 becomes 1e-3 at the paper's 1,024.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from muntin.data import Augment, Preprocess
 from muntin.engine import Optim, Schedule, Training
@@ -52,6 +54,30 @@ def swin_small() -> Recipe:
 def swin_base() -> Recipe:
     """Swin-B on ImageNet-1K at 224, 300 epochs from scratch: 83.5 top-1."""
     return imagenet("swin_base", drop_path_rate=0.5, image_size=224, expected=published(83.5, 96.5))
+
+
+def swin_tiny_c24() -> Recipe:
+    """Swin-T with 24 channels a head on ImageNet-1K at 256, 300 epochs from scratch: 81.6 top-1."""
+    return imagenet("swin_tiny_c24", drop_path_rate=0.2, image_size=256, expected=published(81.6, 95.7))
+
+
+def swin_base_finetune_384() -> Recipe:
+    """Swin-B at 384 with window 12, 30 epochs from its weights of 224: 84.5 top-1."""
+    base, name = swin_base(), "swin_base_finetune_384"
+    return replace(
+        base,
+        name=name,
+        model=replace(base.model, name="swin_base_window12", from_scratch=False),
+        preprocess=replace(base.preprocess, image_size=(384, 384), crop_ratio=0.0),
+        optim=replace(base.optim, lr=2e-5, weight_decay=1e-8),
+        schedule=replace(base.schedule, epochs=30, warmup_epochs=5, warmup_lr=2e-8, min_lr=2e-7),
+        about=replace(
+            base.about,
+            command=f"torchrun --nproc-per-node 8 -m muntin train {name} --data IMAGENET --weights runs/swin_base",
+            hardware="8 GPUs; --accumulate and --checkpointing for less memory",
+            expected=published(84.5, 97.0),
+        ),
+    )
 
 
 def published(top1: float, top5: float) -> str:

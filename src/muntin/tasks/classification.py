@@ -40,8 +40,12 @@ class Classifier(nn.Module):
 
     def reset_classifier(self, num_classes: int) -> None:
         """Give the model a new, freshly initialised head."""
-        self.readout.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-        self.readout.reset_head()
+        self.readout.set_head(num_classes)
+
+    def initialise(self) -> None:
+        """Fresh weights everywhere, also for a model built on the meta device and given memory by `to_empty`."""
+        self.backbone.initialise()
+        self.readout.initialise()
 
 
 class Classification(nn.Module):

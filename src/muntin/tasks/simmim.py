@@ -91,10 +91,22 @@ def normalise_locally(image: Tensor, window: int) -> Tensor:
 
     Border windows count only pixels of the picture. In fp32: the variance is a small difference of large numbers.
     """
+    mean, deviation = _around(image, window)
+    return (image - mean) / deviation
+
+
+def denormalise_locally(values: Tensor, image: Tensor, window: int) -> Tensor:
+    """`normalise_locally` undone with the windows of `image`: values on its scale to pixels, all (B, C, H, W)."""
+    mean, deviation = _around(image, window)
+    return values * deviation + mean
+
+
+def _around(image: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased standard deviation of the window around each pixel, each (B, C, H, W)."""
     with without_autocast(image.device):
         pad = window // 2
         mean = F.avg_pool2d(image, window, 1, pad, count_include_pad=False)
         square = F.avg_pool2d(image.square(), window, 1, pad, count_include_pad=False)
         inside = F.avg_pool2d(torch.ones_like(image), window, 1, pad, count_include_pad=True) * window**2
         variance = ((square - mean.square()) * inside / (inside - 1)).clamp_min(0)
-        return (image - mean) / (variance + 1e-6).sqrt()
+        return mean, (variance + 1e-6).sqrt()

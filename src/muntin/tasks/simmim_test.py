@@ -3,7 +3,7 @@ import torch
 
 from muntin.models import Swin, SwinConfig
 from muntin.tasks import SimMIM
-from muntin.tasks.simmim import normalise_locally
+from muntin.tasks.simmim import denormalise_locally, normalise_locally
 
 CONFIG = SwinConfig(dim=8, depths=(1, 1), heads=(1, 2), window=(4, 4), in_chans=2)
 
@@ -65,6 +65,11 @@ def test_the_target_is_normalised_by_the_pixels_around_it():
                 around = image[0, c, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3]
                 expected = (image[0, c, y, x] - around.mean()) / (around.var() + 1e-6).sqrt()
                 torch.testing.assert_close(found[0, c, y, x], expected)
+
+
+def test_normalising_is_undone_with_the_picture_it_was_taken_from():
+    image = torch.rand(2, 3, 12, 10, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(denormalise_locally(normalise_locally(image, 5), image, 5), image)
 
 
 def test_a_flat_picture_has_a_finite_target():

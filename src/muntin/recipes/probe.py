@@ -1,0 +1,33 @@
+"""A look at the first pictures before a run writes anything: can they be read, does the model take them?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from muntin.engine import parallel, precision
+from muntin.errors import UserError
+
+from .build import Parts
+
+
+def probe(parts: Parts, device: torch.device, number_format: precision.Precision) -> None:
+    """Read a first batch of each part of the data and take one picture of each through the task.
+
+    Raises UserError on every process when one cannot, so that none is left waiting. Draws no random number of the
+    global generators, and changes nothing but that the task is in eval mode.
+    """
+    failure, task = None, parts.task.eval()
+    try:
+        with torch.no_grad(), precision.autocast(device, number_format):
+            for loader in filter(None, (parts.train, parts.val)):
+                for batch in loader.epoch(0):
+                    task.losses({k: v[:1].to(device) if isinstance(v, Tensor) else v[:1] for k, v in batch.items()})
+                    break
+    except UserError as error:
+        failure = error
+    failed = parallel.all_sum(torch.tensor(float(failure is not None), device=device))
+    if failure:
+        raise failure
+    if failed:
+        raise UserError("the first pictures of another process cannot be used; its message says why")
