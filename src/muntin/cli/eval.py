@@ -119,7 +119,7 @@ def check_classes(model: tuple[str, ...], data: tuple[str, ...], model_place: st
 
 
 def record(result: TopKResult, classes: tuple[str, ...]) -> dict[str, Any]:
-    """The result for JSON: shares as fractions, top5 with more than five classes alone; null: no pictures of a class."""
+    """The result for JSON: shares as fractions, top5 with more than five classes; null: a class without pictures."""
     return {
         "samples": result.samples,
         "top1": result.top1,

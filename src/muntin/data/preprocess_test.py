@@ -58,7 +58,7 @@ def test_turns_a_photo_that_was_opened_elsewhere():
 
 
 def test_other_channel_counts_are_refused_for_pictures():
-    with pytest.raises(UserError, match="mean has 4 and std 4 values; .* pictures have 1 channel"):
+    with pytest.raises(UserError, match=r"mean has 4 and std 4 values; .* pictures have 1 channel"):
         Preprocess(mean=(0.0,) * 4, std=(1.0,) * 4)
 
 

@@ -101,9 +101,14 @@ def exist(checkpoints: Path) -> bool:
     return bool(_steps(checkpoints))
 
 
-def keep_last(checkpoints: Path, count: int) -> None:
-    """Delete all but the newest `count` step folders, and what a crash left unfinished. `best` stays."""
-    for folder in [*_steps(checkpoints)[:-count], *checkpoints.glob(".*.unfinished")]:
+def keep_last(checkpoints: Path, count: int, saved: Path) -> None:
+    """Delete all but the newest `count` step folders, and what a crash left unfinished.
+
+    `best` stays, and so does `saved`, the folder just written: after a resume that skipped a damaged one it is not the
+    one with the highest number.
+    """
+    old = [folder for folder in _steps(checkpoints)[:-count] if folder != saved]
+    for folder in [*old, *checkpoints.glob(".*.unfinished")]:
         shutil.rmtree(folder)
 
 

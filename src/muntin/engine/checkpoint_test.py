@@ -92,9 +92,17 @@ def test_the_best_outlives_its_step_folder(tmp_path):
         if update < 3:
             checkpoint.mark_best(folder)
     (tmp_path / ".step_00000009.x.new.unfinished").mkdir()
-    checkpoint.keep_last(tmp_path, 1)
+    checkpoint.keep_last(tmp_path, 1, folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "step_00000003"]
     assert checkpoint.load(tmp_path / "best")[1] == {"update": 2}
+
+
+def test_what_was_just_saved_stays_beside_a_damaged_later_step(tmp_path):
+    _save(tmp_path, 20)
+    (_save(tmp_path, 30) / "state.safetensors").write_bytes(b"")
+    saved = _save(tmp_path, 25)
+    checkpoint.keep_last(tmp_path, 1, saved)
+    assert checkpoint.latest(tmp_path) == saved
 
 
 def test_no_file_is_pickled(tmp_path):

@@ -296,7 +296,7 @@ def _write(
         checkpoint.save(where, tensors, asdict(state), add)
         if best:
             checkpoint.mark_best(where)
-        checkpoint.keep_last(folder, keep_last)
+        checkpoint.keep_last(folder, keep_last, where)
 
 
 def _load(

@@ -124,7 +124,8 @@ class Step:
         where = f"stopped at step {update + 1} (epoch {epoch + 1}): "
         again = itertools.islice(self._train.epoch(epoch, done * self._accumulate), self._accumulate)
         if loss_is_finite:
-            return where + f"{non_finite.gradient_report(self._task, grad_norm)}; {non_finite.files(next(again))}"
+            names = "; ".join(non_finite.files(batch) for batch in again)  # any of the update's micro-batches
+            return where + f"{non_finite.gradient_report(self._task, grad_norm)}; {names}"
         parallel.unwrap(self._task)  # compiled layers would not show their outputs
         found = non_finite.loss_report(self._task, again, lambda m, batch: self._forward(self._task, update, m, batch))
         guilty = torch.zeros(self._world, device=self._device)

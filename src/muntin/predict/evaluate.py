@@ -12,7 +12,7 @@ from muntin.evals import TopK, TopKResult
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, loader: Loader, num_classes: int) -> TopKResult:
-    """Top-1, top-5 (with more than five classes) and the confusion matrix over all processes, every sample counted once.
+    """Top-1, top-5 (of more than five classes) and the confusion matrix over all processes; each sample counts once.
 
     The loader reads this process's share (shuffle=False, drop_last=False, rank and world set). Leaves the model in
     the mode, training or evaluation, in which it came.
