@@ -101,7 +101,7 @@ def _v1(recipe: Recipe) -> Recipe:
 
 
 def _few_labels(recipe: Recipe) -> Recipe:
-    """For the few updates that few labels make: more epochs and a higher rate, found by measuring, the same for both."""
+    """For the few updates of few labels: more epochs and a higher rate, found by measuring, the same for both."""
     return replace(
         recipe,
         data=replace(recipe.data, labels_per_class=LABELS_PER_CLASS),
