@@ -143,7 +143,7 @@ def fit(
                     state.metrics = _evaluated(evaluate, kept, device, training)
             except Exception:
                 state.evaluation_due = True
-                _write(folder, task, ema, optimizer, state, training.keep_last, False, on_save)
+                _save(folder, task, ema, optimizer, state, training.keep_last, False, on_save, wait=False)
                 raise
             state.evaluation_due = False
             log.val(epoch + 1, state.update, state.metrics)
@@ -268,22 +268,9 @@ def _save(
     keep_last: int,
     best: bool,
     on_save: Callable[[nn.Module, Path], None] | None,
+    wait: bool = True,
 ) -> None:
-    _write(folder, task, ema, optimizer, state, keep_last, best, on_save)
-    parallel.barrier()  # no process may end, and have the others ended, before the files are there
-
-
-def _write(
-    folder: Path,
-    task: nn.Module,
-    ema: Ema | None,
-    optimizer: torch.optim.Optimizer,
-    state: _State,
-    keep_last: int,
-    best: bool,
-    on_save: Callable[[nn.Module, Path], None] | None,
-) -> None:
-    """`_save` without waiting for the other processes, which may be lost."""
+    """Write a checkpoint. `wait` for the other processes, unless they may be lost."""
     if parallel.rank() == 0:
         parts: dict[str, dict[str, Tensor]] = {
             "model": task.state_dict(),
@@ -297,6 +284,8 @@ def _write(
         if best:
             checkpoint.mark_best(where)
         checkpoint.keep_last(folder, keep_last, where)
+    if wait:
+        parallel.barrier()  # no process may end, and have the others ended, before the files are there
 
 
 def _load(

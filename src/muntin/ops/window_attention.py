@@ -19,6 +19,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from muntin.errors import unknown
+
 from .attention import attend, probabilities, temperature_scale, unit_vectors
 from .boxwise import Geometry, boxwise_attention
 from .grouping import Size, crop_grid, gather_bias, merge, pad_grid, padded_size, partition, shift_mask
@@ -47,18 +49,17 @@ def window_attention(
     Swin V2 instead. qkv_bias: (3C,), the value of cells beyond the map, which are padding and yet real keys (zero if
     left out). A map that windows do not divide is padded at the far end; -100 keeps shifted-in strangers apart.
     """
-    _, *size, C3 = qkv.shape
-    padded = padded_size(tuple(size), window)
-    qkv = _fill_padding(qkv, padded, qkv_bias)
-    scale = (C3 // 3 // heads) ** -0.5 if scale is None else scale
-    s = None if logit_scale is None else temperature_scale(logit_scale)
+    if backend not in BACKENDS:
+        raise unknown("attention backend", backend, BACKENDS)
+    size = tuple(qkv.shape[1:-1])
+    qkv, scale, s = _prepared(qkv, heads, window, scale, logit_scale, qkv_bias)
     if backend == "auto":
         backend = choose_backend(qkv, math.prod(window))
     if backend in ("reference", "sdpa"):
         out = _rolled(qkv, table, heads, window, shift, scale, s, backend)
     else:
         out = boxwise_attention(qkv, table, s, Geometry(heads, window, shift, scale, backend == "direct"))
-    return crop_grid(out, tuple(size))
+    return crop_grid(out, size)
 
 
 def choose_backend(qkv: Tensor, tokens: int) -> Backend:
@@ -82,12 +83,19 @@ def window_probabilities(
     qkv_bias: Tensor | None = None,
 ) -> Tensor:
     """The attention weights themselves, window by window of the rolled map: (B, *S, 3C) -> (B, nW, h, N, N)."""
-    _, *size, C3 = qkv.shape
-    qkv = _fill_padding(qkv, padded_size(tuple(size), window), qkv_bias)
-    scale = (C3 // 3 // heads) ** -0.5 if scale is None else scale
-    s = None if logit_scale is None else temperature_scale(logit_scale)
+    qkv, scale, s = _prepared(qkv, heads, window, scale, logit_scale, qkv_bias)
     q, k, _, bias = _rolled_windows(qkv, table, heads, window, shift, scale, s)
     return probabilities(q, k, bias)
+
+
+def _prepared(
+    qkv: Tensor, heads: int, window: Size, scale: float | None, logit_scale: Tensor | None, qkv_bias: Tensor | None
+) -> tuple[Tensor, float, Tensor | None]:
+    """The padded grid, the scale of dot products, and V2's 1/tau or None."""
+    D = qkv.shape[-1] // 3 // heads
+    padded = padded_size(tuple(qkv.shape[1:-1]), window)
+    s = None if logit_scale is None else temperature_scale(logit_scale)
+    return _fill_padding(qkv, padded, qkv_bias), D**-0.5 if scale is None else scale, s
 
 
 def _fill_padding(qkv: Tensor, padded: Size, qkv_bias: Tensor | None) -> Tensor:
