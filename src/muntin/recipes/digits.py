@@ -69,7 +69,7 @@ def digits_finetune() -> Recipe:
         digits(),
         name="digits_finetune",
         model=replace(MODEL, from_scratch=False),
-        schedule=Schedule(kind="cosine", epochs=18, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-5),
+        schedule=Schedule(kind="cosine", epochs=16, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-5),
         training=replace(TRAINING, eval_every=0, save_every=0),
         about=About(
             command="muntin train digits_finetune --weights runs/digits_simmim",
