@@ -13,7 +13,8 @@ from .recipe import About, DataChoice, Masking, ModelChoice, Recipe
 MODEL = ModelChoice(name="swin_v2_tiny_window8", patch=(4, 4), dim=48, depths=(2, 2), heads=(3, 6), window=(3, 3))
 # The 28 pixels of a digit without the two of its margin; mean and deviation of what is left.
 PICTURES = Preprocess(image_size=(24, 24), crop_ratio=24 / 28, interpolation="bilinear", mean=(0.178,), std=(0.348,))
-AFFINE = Augment(rotate=8, translate=0.04, zoom=(0.95, 1.05), shear=4)  # no flip: digits have a left and a right
+STRONG = Augment(rotate=12, translate=0.08, zoom=(0.9, 1.1), shear=8)  # no flip: digits have a left and a right
+MILD = Augment(rotate=8, translate=0.04, zoom=(0.95, 1.05), shear=4)  # for runs of few epochs
 OPTIM = Optim(lr=3e-3, weight_decay=0.05)
 # One thread: on a model this small a second one gains a fifth, and costs far more as soon as it has to share its core.
 TRAINING = Training(batch_size=50, workers=0, threads=1)
@@ -28,9 +29,9 @@ def digits() -> Recipe:
         model=MODEL,
         data=DataChoice(path="digits"),
         preprocess=PICTURES,
-        augment=replace(AFFINE, smoothing=0.1),
+        augment=replace(STRONG, smoothing=0.1),
         optim=OPTIM,
-        schedule=Schedule(kind="cosine", epochs=60, warmup_epochs=3, warmup_lr=1e-5, min_lr=1e-5),
+        schedule=Schedule(kind="cosine", epochs=100, warmup_epochs=3, warmup_lr=1e-5, min_lr=1e-5),
         training=TRAINING,
         about=About(
             command="muntin train digits",
@@ -48,7 +49,7 @@ def digits_simmim() -> Recipe:
         model=MODEL,
         data=DataChoice(path="digits"),
         preprocess=PICTURES,
-        augment=AFFINE,
+        augment=MILD,
         masking=Masking(mask_patch=4, mask_ratio=0.6),
         optim=OPTIM,
         schedule=Schedule(kind="cosine", epochs=6, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-5),
@@ -69,6 +70,7 @@ def digits_finetune() -> Recipe:
         digits(),
         name="digits_finetune",
         model=replace(MODEL, from_scratch=False),
+        augment=replace(MILD, smoothing=0.1),
         schedule=Schedule(kind="cosine", epochs=16, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-5),
         training=replace(TRAINING, eval_every=0, save_every=0),
         about=About(
