@@ -1,17 +1,21 @@
-"""Two processes on one recipe: the same losses as one, and every validation sample counted once."""
+"""Two processes on one recipe: the same losses as one, every validation sample counted once, one end for both."""
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from muntin.engine import checkpoint
 from muntin.recipes import get, run, tiny, to_json
+from muntin.recipes.lock import locked
 from muntin.recipes.recipe import Recipe
 
 WORKER = """
@@ -33,6 +37,24 @@ def on_two_processes(recipe: Recipe, folder: Path) -> Path:
 def start_two(recipe: Recipe, folder: Path) -> tuple[list[int], list[str]]:
     """Exit codes of both processes, and what they said."""
     (folder / "recipe.json").write_text(to_json(recipe))
+    return both([sys.executable, "-c", WORKER, str(folder / "recipe.json"), str(folder / "two")])
+
+
+def train_two(recipe: Recipe, folder: Path, what: str, *options: str) -> tuple[list[int], list[str], float]:
+    """`muntin train` on two processes with something happening to it (sabotage.py); seconds too."""
+    (folder / "recipe.json").write_text(to_json(recipe))
+    start = time.monotonic()
+    codes, said = both([*sabotaged(folder, what), *options])
+    return codes, said, time.monotonic() - start
+
+
+def sabotaged(folder: Path, what: str) -> list[str]:
+    script = str(Path(__file__).with_name("sabotage.py"))
+    return [sys.executable, script, what, str(folder / "recipe.json"), "--out", str(folder / "two")]
+
+
+def both(command: list[str]) -> tuple[list[int], list[str]]:
+    """Run a command as each of two processes; exit codes, and what they said."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -44,7 +66,7 @@ def start_two(recipe: Recipe, folder: Path) -> tuple[list[int], list[str]]:
     }
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(folder / "recipe.json"), str(folder / "two")],
+            command,
             env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -52,7 +74,11 @@ def start_two(recipe: Recipe, folder: Path) -> tuple[list[int], list[str]]:
         )
         for rank in range(2)
     ]
-    said = [process.communicate(timeout=240)[0] for process in processes]
+    try:
+        said = [process.communicate(timeout=240)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     return [process.returncode for process in processes], said
 
 
@@ -101,3 +127,80 @@ def test_picture_that_one_process_cannot_read_ends_both_before_anything_is_writt
     assert "UserError: the first pictures of another process cannot be used" in said[0]
     assert "1.png is not a picture" in said[1]
     assert not (tmp_path / "two").exists()
+
+
+def everything() -> Recipe:
+    """Mixup, erasing, drop path, EMA and accumulation, with checkpoints in the middle of an epoch."""
+    recipe = tiny(get("digits"))
+    return replace(
+        recipe,
+        model=replace(recipe.model, drop_path_rate=0.3),
+        augment=replace(recipe.augment, mixup=0.8, erasing=0.5),
+        training=replace(recipe.training, batch_size=12, accumulate=2, ema=0.9, save_steps=2, workers=1),
+    )
+
+
+def state(folder: Path) -> tuple[str, bytes]:
+    newest = checkpoint.latest(folder / "two" / "checkpoints")
+    assert newest
+    return newest.name, (newest / "state.safetensors").read_bytes()
+
+
+def test_two_processes_asked_to_stop_go_on_as_if_they_never_had(tmp_path):
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    assert train_two(everything(), tmp_path / "whole", "nothing")[0] == [0, 0]
+    codes, said, _ = train_two(everything(), tmp_path / "parts", "terminate_process_1", "--save-steps", "0")
+    assert codes == [130, 130]
+    step = state(tmp_path / "parts")[0]
+    assert step in ("step_00000003", "step_00000004")
+    assert all(f"interrupted after step {step[-1]}, saved in" in words for words in said)
+    assert train_two(everything(), tmp_path / "parts", "nothing", "--resume", "--workers", "0")[0] == [0, 0]
+    assert state(tmp_path / "parts") == state(tmp_path / "whole")
+
+
+def test_a_killed_process_ends_the_other_with_a_sentence(tmp_path):
+    codes, said, seconds = train_two(everything(), tmp_path, "kill_process_1")
+    assert codes == [1, -signal.SIGKILL]
+    assert "muntin: another process of this run has ended" in said[0]
+    assert "Traceback" not in said[0]
+    assert seconds < 60
+    assert state(tmp_path)[0] == "step_00000002"
+
+
+def test_a_save_that_fails_ends_both_processes_with_a_sentence(tmp_path):
+    codes, said, seconds = train_two(everything(), tmp_path, "fill_the_disk")
+    assert codes == [1, 1]
+    assert "muntin: the checkpoint of step 4 could not be written" in said[0]
+    assert "muntin: process 0 could not save; its message says why" in said[1]
+    assert seconds < 60
+    assert state(tmp_path)[0] == "step_00000002"
+
+
+def test_a_folder_in_use_is_refused_to_both_processes(tmp_path):
+    with locked(tmp_path / "two"):
+        codes, said, _ = train_two(everything(), tmp_path, "nothing")
+    assert codes == [2, 2]
+    assert "another run is at work in" in said[0]
+    assert "muntin: process 0 cannot use" in said[1]
+    assert not (tmp_path / "two").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "says"), [("kill_process_1", "Signal 9"), ("terminate_torchrun", "interrupted after")]
+)
+def test_torchrun_ends_soon(what, says, tmp_path):
+    (tmp_path / "recipe.json").write_text(to_json(everything()))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    start = time.monotonic()
+    done = subprocess.run(
+        [*launcher, *sabotaged(tmp_path, what)[1:]],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert time.monotonic() - start < 60
+    assert state(tmp_path)[0] >= "step_00000002"

@@ -17,6 +17,10 @@ FLOORS = {
     "catalog": 5,
     "predict": 5,
     "saved": 5,
+    "architecture": 5,
+    "inspection": 5,
+    "conversion": 5,
+    "hub": 5,
     "weights": 5,
     "report": 5,
     "engine": 4,
@@ -30,18 +34,14 @@ FLOORS = {
     "ops": 0,
     "errors": -1,
 }
-SAME_FLOOR = {  # one file each, in this order: weights of a file, the catalog of names, folders with both
-    ("catalog", "weights"),
-    ("saved", "catalog"),
-    ("saved", "weights"),
-    ("predict", "saved"),
-}
+IN_ORDER = ("weights", "catalog", "saved", "architecture", "inspection", "conversion", "hub")  # one file each
+SAME_FLOOR = {(file, below) for i, file in enumerate(IN_ORDER) for below in IN_ORDER[:i]} | {("predict", "saved")}
 LINEAGE = {("swin_v2", "swin")}  # a model and the one it descends from
 SHARED_IN_MODELS = {"features"}  # the protocol of all backbones
-OPTIONAL = {"torchvision", "tensorboard", "timm", "transformers", "pytest"}
+OPTIONAL = {"torchvision", "huggingface_hub", "tensorboard", "timm", "transformers", "pytest"}
 
 SOURCES = [f for f in sorted(PACKAGE.rglob("*.py")) if not f.name.endswith("_test.py") and f.parent != PACKAGE]
-SOURCES += [PACKAGE / f"{name}.py" for name in ("weights", "catalog", "saved")]
+SOURCES += [PACKAGE / f"{name}.py" for name in IN_ORDER]
 
 
 def modules_imported(file: Path) -> set[str]:

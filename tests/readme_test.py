@@ -9,15 +9,16 @@ from PIL import Image
 
 import muntin
 from muntin import recipes
+from muntin.cli import adapt, convert, data, doctor, eval, models, predict, train
 from muntin.cli import demo as demo_verb
-from muntin.cli import doctor, eval, models, predict, train
 from muntin.cli.main import EXAMPLES, VERBS
 from muntin.data import Preprocess
 from muntin.saved import save_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PARSERS = {"doctor": doctor, "models": models, "eval": eval, "predict": predict, "demo": demo_verb}
+PARSERS = {"doctor": doctor, "models": models, "data": data, "eval": eval, "predict": predict, "demo": demo_verb}
+PARSERS |= {"convert": convert, "adapt": adapt}
 
 
 def blocks(page: Path, language: str) -> list[str]:

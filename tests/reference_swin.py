@@ -123,7 +123,7 @@ def _pair(value: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-def _runs(model: nn.Module, backbone_name: str = "backbone") -> Iterator[tuple[Any, torch.dtype]]:
+def runs(model: nn.Module, backbone_name: str = "backbone") -> Iterator[tuple[Any, torch.dtype]]:
     for dtype, attention in RUNS:
         ran = copy.deepcopy(model).to(dtype).eval()
         getattr(ran, backbone_name).set_attention(attention)
@@ -143,26 +143,31 @@ def check_classifier(case: Case) -> None:
     v2 = is_v2(case)
     tolerance = V2 if v2 else V1
     model = Classifier(backbone_of(case.config, v2), case.config.get("num_classes", 1000))
-    model.load_state_dict(swin_files.read(case.under("weights/"), position_grid(case.config)))
-    for ran, dtype in _runs(model):
+    model.load_state_dict(swin_files.read(case.under("weights/"), position_grid(case.config)).tensors)
+    for ran, dtype in runs(model):
         atol, x = tolerance.of(dtype), case.input("x", dtype)
-        levels = ran.forward_features(x).levels
-        case.compare_map("output/patch_embed", ran.backbone.embed(x).flatten(1, -2), *tolerance.map(dtype))
-        for i, level in enumerate(levels):
-            case.compare_map(f"output/stage{i}", level.flatten(2).mT, *tolerance.map(dtype))
-        for i, merge in enumerate(ran.backbone.merges):
-            merged = merge(levels[i].movedim(1, -1)).flatten(1, -2)
-            case.compare_map(f"output/merge{i}", merged, *tolerance.map(dtype))
-        case.compare_map("output/features", ran.readout.pool(levels), *tolerance.map(dtype))
-        case.compare("output/logits", ran(x), atol)
+        compare_classifier(case, ran, x, tolerance)
         with torch.inference_mode():  # other kernels than with gradients
             case.compare("output/logits", ran(x), atol)
         if case.has("output/loss") or case.has("grad/"):
             loss = Classification(ran).losses({"image": x, "target": case.input("soft_target", dtype)})["cross_entropy"]
             loss.backward()
             case.compare("output/loss", loss, atol)
-            case.compare_gradients(_gradients(ran, "classifier"), tolerance.gradient)
+            case.compare_gradients(_gradients(ran, "official"), tolerance.gradient)
     case.assert_all_compared()
+
+
+def compare_classifier(case: Case, ran: Classifier, x: Tensor, tolerance: Tolerance, model: str = "") -> None:
+    """Compare what a classifier computes at every step; `model` stands before the names of its outputs."""
+    to, maps = f"output/{model}", tolerance.map(x.dtype)
+    levels = ran.forward_features(x).levels
+    case.compare_map(f"{to}patch_embed", ran.backbone.embed(x).flatten(1, -2), *maps)
+    for i, level in enumerate(levels):
+        case.compare_map(f"{to}stage{i}", level.flatten(2).mT, *maps)
+    for i, merge in enumerate(ran.backbone.merges):
+        case.compare_map(f"{to}merge{i}", merge(levels[i].movedim(1, -1)).flatten(1, -2), *maps)
+    case.compare_map(f"{to}features", ran.readout.pool(levels), *maps)
+    case.compare(f"{to}logits", ran(x), tolerance.of(x.dtype))
 
 
 # --- dense backbones -------------------------------------------------------------------------------------------------
@@ -185,8 +190,8 @@ def check_dense(case: Case) -> None:
     backbone = backbone_of(case.config, v2, dense=True)
     out_levels = tuple(case.config.get("out_indices", range(len(backbone.channels))))
     model = Dense(backbone, out_levels)
-    model.load_state_dict(swin_files.read(case.under("weights/")))
-    for ran, dtype in _runs(model):
+    model.load_state_dict(swin_files.read(case.under("weights/")).tensors)
+    for ran, dtype in runs(model):
         x = case.input("x", dtype)
         outputs = dict(zip(out_levels, ran(x)))
         case.compare_map("output/patch_embed", ran.backbone.embed(x).movedim(-1, 1), *tolerance.map(dtype))
@@ -210,7 +215,7 @@ def check_window_attention(case: Case) -> None:
         v2 = "logit_scale" in weights
         module, window = _attention_of(official, v2), _pair(official["window_size"])
         first = "layers.0.blocks.0.attn."
-        ours = swin_files.read({first + key: tensor for key, tensor in weights.items()})
+        ours = swin_files.read({first + key: tensor for key, tensor in weights.items()}).tensors
         module.load_state_dict({k.removeprefix("backbone.stages.0.0.mix."): t for k, t in ours.items()})
         for dtype, backend in RUNS:
             module.to(dtype).backend = backend
@@ -264,8 +269,8 @@ def check_simmim(case: Case) -> None:
     side = norm_target.get("patch_size", 47) if norm_target.get("enable") else 0
     model = SimMIM(backbone_of(official, v2), normalised_target=side)
     assert model.stride == case.config.get("encoder_stride", model.stride)
-    model.load_state_dict(swin_files.read(case.under("weights/"), position_grid(official)))
-    for ran, dtype in _runs(model):
+    model.load_state_dict(swin_files.read(case.under("weights/"), position_grid(official)).tensors)
+    for ran, dtype in runs(model):
         image, mask = case.input("x", dtype), case.tensors["input/mask"].long()
         features = ran.encode(image, mask).movedim(-1, 1)
         case.compare_map("output/encoder_features", features, *tolerance.map(dtype))

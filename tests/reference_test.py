@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from .reference_adapting import adapts, check_adapting, check_frozen
 from .reference_case import Case, files
 from .reference_swin import check_classifier, check_dense, check_simmim, check_window_attention
 from .reference_training import check_masks, check_mixing, check_training
@@ -31,12 +32,12 @@ def test_agrees_with_the_original(path: Path):
 def check_of(case: Case):
     """The check for what a case holds; skips kinds that come later."""
     config = case.config if isinstance(case.config, dict) else {}
-    if case.has("output/adapted/") or any(key in config for key in ("source_model", "target_model", "pretrain_model")):
-        pytest.skip("adapting a checkpoint to another model comes later")
-    if "frozen" in case.metadata:
-        pytest.skip("freezing the first stages comes later")
     if case.has("weights/encoder.blocks."):
         pytest.skip("SimMIM's ViT comes later")
+    if adapts(config):
+        return check_adapting
+    if "frozen" in case.metadata:
+        return check_frozen
     if case.has("output/lr_") or any(key.startswith("decay_groups") for key in case.metadata):
         return check_training
     if case.has("output/mask"):

@@ -53,7 +53,7 @@ def _schedule(config: dict[str, Any], curve: str) -> Schedule:
 def _check_decay_groups(recorded: dict[str, Any]) -> None:
     v2 = any("logit_scale" in name for name in recorded["no_decay"])
     model = Classifier(backbone_of(recorded["config"], v2), recorded["config"].get("num_classes", 1000))
-    ours = decay_by_official_name(model, "classifier")
+    ours = decay_by_official_name(model, "official")
     assert {name for decays, name in ours if decays} == set(recorded["decay"])
     assert {name for decays, name in ours if not decays} == set(recorded["no_decay"])
 

@@ -20,8 +20,10 @@ from muntin.errors import UserError, unknown
 from muntin.models import Swin, SwinConfig, SwinV2
 from muntin.models.swin import VARIANTS as SWIN
 from muntin.models.swin_v2 import VARIANTS as SWIN_V2
+from muntin.models.swin_v2 import SwinV2Config, effective_windows
+from muntin.ops.grouping import Size
 from muntin.tasks import Classifier
-from muntin.weights import load_backbone, load_weights
+from muntin.weights import Resize, load_backbone, load_weights
 
 logger = logging.getLogger("muntin")  # quiet unless asked: what became of every tensor of a weights file
 
@@ -116,24 +118,32 @@ def entry(name: str) -> Entry:
 
 
 def create_model(
-    name: str, *, num_classes: int = 1000, weights: str | Path | None = None, drop_path_rate: float = 0.0, **config: Any
+    name: str,
+    *,
+    num_classes: int = 1000,
+    weights: str | Path | None = None,
+    resize: Resize = "",
+    drop_path_rate: float = 0.0,
+    **config: Any,
 ) -> Classifier:
     """A classifier, images (B, C, H, W) -> logits (B, num_classes); pooled features (B, C) when num_classes is 0.
 
-    weights: a .safetensors or .pth file (ours or official names), a model folder or a run folder; every tensor must
-    find its place. config: any field of the model's config, such as `window=(16, 16)` or `in_chans=1`.
+    weights: a .safetensors or .pth file (in any layout of `convert.swin`), a model folder or a run folder; every tensor
+    must find its place. resize: "auto" makes weights of another window, resolution or number of input channels fit, see
+    `weights.load_weights`. config: any field of the model's config, such as `window=(16, 16)` or `in_chans=1`.
     Raises UserError for unknown names and fields and for weights that do not fit.
     """
     if not isinstance(num_classes, int) or num_classes < 0:
         raise UserError(f"num_classes is {num_classes!r}; it must be a whole number, 0 (features) or more")
     model = Classifier(_backbone(name, drop_path_rate, config), num_classes)
     if weights is not None:
-        logger.info("%s: %s", weights, load_weights(model, weights))
+        scale = variant_windows(name, config)
+        logger.info("%s: %s", weights, load_weights(model, weights, resize=resize, assume_scale=scale))
     return model
 
 
 def create_backbone(
-    name: str, *, weights: str | Path | None = None, drop_path_rate: float = 0.0, **config: Any
+    name: str, *, weights: str | Path | None = None, resize: Resize = "", drop_path_rate: float = 0.0, **config: Any
 ) -> Swin:
     """A backbone, images -> `Features` with one (B, C_i, H_i, W_i) a level; maps smaller than a window are padded.
 
@@ -142,7 +152,8 @@ def create_backbone(
     config = {"small_map": "keep", **config}
     backbone = _backbone(name, drop_path_rate, config)
     if weights is not None:
-        logger.info("%s: %s", weights, load_backbone(backbone, weights))
+        scale = variant_windows(name, config)
+        logger.info("%s: %s", weights, load_backbone(backbone, weights, resize=resize, assume_scale=scale))
     return backbone
 
 
@@ -159,6 +170,17 @@ def build_config(name: str, overrides: Mapping[str, Any]) -> SwinConfig:
     if scales := values.get("pretrained_window"):
         values["pretrained_window"] = tuple(as_size(w, axes) for w in scales) if isinstance(scales, tuple) else scales
     return dataclasses.replace(base, **values)
+
+
+def variant_windows(name: str, overrides: Mapping[str, Any]) -> tuple[Size, ...] | None:
+    """The windows, one a stage, that a V2 variant really used in its published training; None for other families.
+
+    Weights under this name that do not tell the scale of their position bias were most likely trained with these, also
+    where a model uses other windows or pads small maps.
+    """
+    kept = {key: value for key, value in overrides.items() if key not in ("window", "small_map")}
+    config = build_config(name, kept)
+    return effective_windows(config, entry(name).image_size) if isinstance(config, SwinV2Config) else None
 
 
 def multiply_adds(name: str, image_size: tuple[int, int] | None = None) -> int:

@@ -8,9 +8,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 2000  # characters of a message; what it repeats from a damaged file may be as long as the file
+
 
 class UserError(ValueError):
     """What was given cannot work. The message says what was given, what is needed, what to do. Exit code 2."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 class RunError(RuntimeError):

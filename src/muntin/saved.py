@@ -1,22 +1,24 @@
-"""Model folders: config.json and model.safetensors, all that is needed to build a model and prepare its pictures."""
+"""Model folders: config.json and model.safetensors, all that is needed to build a model and prepare its pictures.
+
+config.json records size and SHA-256 of the weights, and a checksum of itself (`convert.records`), so that a changed
+byte in either is found when the folder is loaded. Folders of the format before, without them, are read as they are.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors.torch import save_file
 from torch import nn
 
 from muntin.catalog import build_config, create_model, entry
+from muntin.convert import config_beside, write_model_folder
+from muntin.convert.records import CONFIG, FORMAT
 from muntin.errors import UserError
 from muntin.models import Swin, SwinConfig, SwinV2
 from muntin.tasks import Classifier
 from muntin.weights import weights_file
-
-FORMAT = "muntin/1"
 
 
 def save_model(
@@ -24,7 +26,9 @@ def save_model(
 ) -> None:
     """Write config.json and model.safetensors: all that is needed to build the model and to prepare its pictures.
 
-    kind: "classifier" or "simmim". preprocess: `data.Preprocess.to_dict()`.
+    kind: "classifier", "simmim" or "backbone" (alone, or with norms of its levels).
+    preprocess: `data.Preprocess.to_dict()`.
+    A folder that is there keeps its other files; a crash leaves the old model in it or the new one, never a mixture.
     """
     backbone: Swin = model.backbone  # type: ignore[assignment]
     found = entry(name)
@@ -32,8 +36,6 @@ def save_model(
         raise UserError(f"this model is a {type(backbone).__name__}, and {found.name} names a {found.family.__name__}")
     if isinstance(model, Classifier) and model.num_classes != len(classes):
         raise UserError(f"the model has {model.num_classes} classes, but {len(classes)} class names were given")
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     config = {
         "format": FORMAT,
         "kind": kind,
@@ -43,8 +45,9 @@ def save_model(
         "classes": list(classes),
         "preprocess": preprocess,
     }
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    if isinstance(backbone, SwinV2):
+        config["trained_windows"] = _trained_windows(backbone, preprocess)
+    write_model_folder(folder, model.state_dict(), config)
 
 
 class Saved(NamedTuple):
@@ -63,9 +66,8 @@ def load_model(folder: str | Path) -> Saved:
     """
     config = read_config(folder)
     if config["kind"] != "classifier":
-        raise UserError(
-            f"{folder} holds a {config['kind']} pre-training model, which names no classes; fine-tune it first"
-        )
+        what = "simmim pre-training model" if config["kind"] == "simmim" else config["kind"]
+        raise UserError(f"{folder} holds a {what}, which names no classes; fine-tune it first")
     build_config(config["model"], config["config"])  # refuses what is no field before it could be another argument
     model = create_model(config["model"], num_classes=config["num_classes"], weights=folder, **config["config"])
     return Saved(model.eval(), config["model"], tuple(config["classes"]), config["preprocess"])
@@ -73,11 +75,10 @@ def load_model(folder: str | Path) -> Saved:
 
 def read_config(folder: str | Path) -> dict[str, Any]:
     """config.json of a model folder or run folder, checked."""
-    path = weights_file(folder).with_name("config.json")
-    try:
-        config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is missing or damaged; it must lie beside model.safetensors") from error
+    weights = weights_file(folder)
+    path, config = weights.with_name(CONFIG), config_beside(weights)
+    if config is None:
+        raise UserError(f"{path} is missing or describes no model of muntin; it must lie beside {weights.name}")
     wanted = {
         "format": str,
         "kind": str,
@@ -88,12 +89,10 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         "preprocess": dict,
     }
     for key, kind in wanted.items():
-        if not isinstance(config, dict) or not isinstance(config.get(key), kind):
+        if not isinstance(config.get(key), kind):
             raise UserError(f"{path} is no model description: '{key}' is missing or no {kind.__name__}")
     if not all(isinstance(name, str) for name in config["classes"]):
         raise UserError(f"{path} is no model description: 'classes' must hold names")
-    if config["format"] != FORMAT:
-        raise UserError(f"{path} has format '{config['format']}'; this version reads '{FORMAT}'")
     if len(config["classes"]) != config["num_classes"]:
         raise UserError(f"{path} names {len(config['classes'])} classes but says num_classes {config['num_classes']}")
     return config
@@ -106,9 +105,15 @@ def _config_changes(name: str, backbone: Swin) -> dict[str, Any]:
     changes = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     changes |= {"window": tuple(stage[0].window for stage in backbone.attentions())}
     if isinstance(backbone, SwinV2):
-        scales = tuple(stage[0].position.scale_window for stage in backbone.attentions())
-        changes |= {"pretrained_window": scales if all(scales) else None}
+        changes |= {"pretrained_window": backbone.scale()}
     return {k: v for k, v in changes.items() if v != getattr(base, k) and not (k == "window" and _same_window(v, base))}
+
+
+def _trained_windows(backbone: SwinV2, preprocess: dict) -> list:
+    """The windows, one a stage, that give the position bias its scale, in whatever model it is loaded next."""
+    image = preprocess.get("image_size")
+    windows = backbone.effective_windows(tuple(image)) if image else [s[0].window for s in backbone.attentions()]
+    return list(backbone.scale() or windows)
 
 
 def _same_window(windows: tuple, base: SwinConfig) -> bool:

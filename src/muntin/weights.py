@@ -2,117 +2,235 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
 from torch import Tensor, nn
 
 from muntin.convert import read_tensors
 from muntin.convert import swin as swin_files
-from muntin.errors import UserError
+from muntin.convert.adapt import RULES, Change, Rule, by, fit, select_classes
+from muntin.convert.description import describe
+from muntin.convert.load_report import LoadReport as LoadReport
+from muntin.convert.swin import Foreign
+from muntin.errors import UserError, unknown
 from muntin.models import Swin, SwinV2
+from muntin.ops.grouping import Size
 from muntin.tasks import Classifier
 
+Resize = Literal["", "auto", "bicubic", "geometric"]
 
-class LoadReport(NamedTuple):
-    """What happened to every tensor."""
-
-    taken: int
-    reinitialised: list[str]  # of the model, not in the file
-    dropped: list[str]  # of the file, not in the model
-
-    def __str__(self) -> str:
-        parts = [f"{self.taken} tensors taken"]
-        parts += (
-            [f"{len(self.reinitialised)} newly initialised ({', '.join(self.reinitialised)})"]
-            if self.reinitialised
-            else []
-        )
-        parts += [f"{len(self.dropped)} left aside ({', '.join(self.dropped)})"] if self.dropped else []
-        return "; ".join(parts)
+_PRETRAINING = {"mask_token": "used by pre-training alone", "decoder.": "used by pre-training alone"}
 
 
-def load_weights(model: Classifier, weights: str | Path, *, replace_head: bool = False) -> LoadReport:
+def load_weights(
+    model: Classifier,
+    weights: str | Path,
+    *,
+    replace_head: bool = False,
+    class_rows: Sequence[int] = (),
+    resize: Resize = "",
+    assume_scale: tuple[Size, ...] | None = None,
+) -> LoadReport:
     """Load a file or folder into a classifier, strictly.
 
     A model without classes (pooled features) leaves the file's head aside.
     replace_head: a head of other classes, or a pre-training file without one, is no error: the new head keeps its
     fresh values, the old one is left aside. Mask token and decoder of SimMIM always are. All else must fit.
+    class_rows: rows of the file's head that the model's classes take, one each; none: all, as they are.
+    resize: what to do with bias tables of another window, an absolute embedding of another resolution, and patch
+    kernels of other input channels. "": refuse. "auto": resize, tables by SimMIM's rule where the file is one of its
+    pre-training, by the bicubic rule elsewhere. "bicubic", "geometric": resize, tables by this rule.
+    assume_scale: windows, one a stage, that a position bias of V2 counts as trained with where neither file nor model
+    tell; default: those of the file, or else those in use.
+    Raises UserError for a file that does not fit, before anything is loaded.
     """
     path = weights_file(weights)
-    state = _read(path, model.backbone)  # type: ignore[arg-type]
+    backbone: Swin = model.backbone  # type: ignore[assignment]
+    found = read_foreign(path, backbone)
+    if class_rows:
+        if len(class_rows) != model.num_classes:
+            raise UserError(f"{len(class_rows)} rows of a head for {model.num_classes} classes; give one a class")
+        found = found._replace(tensors=select_classes(found.tensors, class_rows))
     own = model.state_dict()
     heads = {k for k in own if k.startswith("readout.head.")}
-    same_head = bool(heads) and all(k in state and state[k].shape == own[k].shape for k in heads)
-    aside = _PRETRAINING if same_head or (heads and not replace_head) else (*_PRETRAINING, "readout.head.")
-    report = _load(model, state, path, aside, may_miss=heads if replace_head else set())
-    _adopt_scale(model.backbone, path)  # type: ignore[arg-type]
-    return report
+    # a head of as many classes is never replaced: where it does not fit, something is wrong with it
+    replace_head &= not any(k in found.tensors and found.tensors[k].shape[:1] == own[k].shape[:1] for k in heads)
+    aside = dict(_PRETRAINING)
+    if not heads:
+        aside["readout.head."] = "the model has no head"
+    elif replace_head:
+        aside["readout.head."] = f"the model has {model.num_classes} classes"
+    fresh = dict.fromkeys(heads if replace_head else (), f"a fresh head of {model.num_classes} classes")
+    report = _load(model, backbone, found, path, aside, fresh, resize, assume_scale)
+    chosen = dict.fromkeys(heads if class_rows else (), f"{len(class_rows)} classes chosen from the file's head")
+    taken = {k: why for k, why in report.taken.items() if k not in chosen}
+    return report._replace(taken=taken, resized=report.resized | chosen)
 
 
-def load_backbone(backbone: Swin, weights: str | Path) -> LoadReport:
-    """Load the backbone of a classifier, dense or pre-training file, strictly; heads and last norms are left aside."""
+def load_backbone(
+    backbone: Swin, weights: str | Path, *, resize: Resize = "", assume_scale: tuple[Size, ...] | None = None
+) -> LoadReport:
+    """Load the backbone of a classifier, dense or pre-training file, strictly; heads and last norms are left aside.
+
+    resize, assume_scale: as in `load_weights`.
+    """
     path = weights_file(weights)
-    report = _load(
-        nn.ModuleDict({"backbone": backbone}), _read(path, backbone), path, (*_PRETRAINING, "readout.", "norms.")
-    )
-    _adopt_scale(backbone, path)
-    return report
+    model = nn.ModuleDict({"backbone": backbone})
+    aside = _PRETRAINING | dict.fromkeys(("readout.", "norms."), "not part of the backbone")
+    return _load(model, backbone, read_foreign(path, backbone), path, aside, {}, resize, assume_scale)
 
 
-def _adopt_scale(backbone: Swin, path: Path) -> None:
-    """The scale of V2's position bias is in no tensor; config.json beside the weights has it where it was fixed."""
-    if not isinstance(backbone, SwinV2) or backbone.config.pretrained_window is not None:
-        return
-    try:
-        scales = json.loads(path.with_name("config.json").read_text(encoding="utf-8"))["config"]["pretrained_window"]
-    except (OSError, ValueError, KeyError, TypeError):  # a file alone, or a scale that was never fixed
-        return
-    if isinstance(scales, list) and len(scales) == len(backbone.stages):
-        backbone.set_scale(tuple(tuple(window) for window in scales))
+def read_foreign(path: Path, backbone: Swin) -> Foreign:
+    """What a file holds under our names, and what config.json beside it tells.
 
-
-_PRETRAINING = ("mask_token", "decoder.")
+    SimMIM keeps beside its backbone the norm that a classifier's readout has.
+    """
+    found = swin_files.read(read_tensors(path), backbone.config.absolute_position)
+    tensors = {("readout." + k if k in ("norm.weight", "norm.bias") else k): v for k, v in found.tensors.items()}
+    beside = describe(path, len(backbone.stages))
+    # a window that is not square shows in no table: those of our own files are in their config.json or are square
+    windows = beside.windows or (None if found.layout == "muntin" else found.windows)
+    scale = beside.pretrained_window or found.pretrained_window
+    return found._replace(tensors=tensors, windows=windows, pretrained_window=scale)
 
 
 def _load(
-    model: nn.Module, state: dict[str, Tensor], path: Path, aside: tuple[str, ...], may_miss: set[str] | None = None
+    model: nn.Module,
+    backbone: Swin,
+    found: Foreign,
+    path: Path,
+    aside: Mapping[str, str],
+    fresh: Mapping[str, str],
+    resize: Resize,
+    assume_scale: tuple[Size, ...] | None,
 ) -> LoadReport:
-    """Every tensor must find its place, but for those of the file that begin with `aside`."""
-    own, dropped = model.state_dict(), [k for k in state if k.startswith(aside)]
-    used = {k: v for k, v in state.items() if k not in dropped}
+    """Every tensor must find its place, but for those of the file under `aside` and those of the model in `fresh`."""
+    if resize not in ("", "auto", *RULES):
+        raise unknown("resize", str(resize), ("auto", *RULES))
+    own = model.state_dict()
+    if any(tensor.is_meta for tensor in own.values()):
+        raise UserError("the model is on the meta device, which keeps no values; give it memory: to_empty(device='cpu')")
+    dropped = {k: why for k in found.tensors for start, why in aside.items() if k.startswith(start)}
+    used = {k: v for k, v in found.tensors.items() if k not in dropped}
+    _check_kind(backbone, used, path)
+    changes = fit(used, own, _windows(backbone), _rule(resize, found.tensors), found.windows)
+    _check_frozen_windows(backbone, changes, path)
+    if changes and not resize:
+        raise UserError(_other_shape(path, changes))
+    used |= {k: change.tensor for k, change in changes.items()}
     missing = [k for k in own if k not in used]
-    problems = [k for k in used if k not in own] + [k for k in missing if k not in (may_miss or ())]
+    problems = [k for k in used if k not in own] + [k for k in missing if k not in fresh]
     problems += [k for k, v in used.items() if k in own and v.shape != own[k].shape]
     if problems:
-        raise UserError(_misfit(path, problems, used, own))
+        raise UserError(_misfit(path, found, problems, used, own))
+    notes = _adopt_scale(backbone, found, path, assume_scale) if isinstance(backbone, SwinV2) else ()
     model.load_state_dict(used, strict=False)
-    return LoadReport(len(used), missing, dropped)
+
+    remade = {k: why for k, why in found.dropped.items() if why.startswith("follow")}
+    return LoadReport(
+        layout=found.layout,
+        taken=dict.fromkeys((k for k in used if k not in changes), ""),
+        resized={k: change.why for k, change in changes.items()},
+        remade=remade,
+        dropped=dropped | {k: why for k, why in found.dropped.items() if k not in remade},
+        reinitialised={k: fresh[k] for k in missing},
+        notes=((f"the backbone of {found.wrapped_in}",) if found.wrapped_in else ()) + notes,
+    )
 
 
-def _read(path: Path, backbone: Swin) -> dict[str, Tensor]:
-    """The file's tensors under our names. SimMIM keeps beside its backbone the norm that a classifier's readout has."""
-    state = read_tensors(path)
-    if not any(k.startswith("backbone.stages.") for k in state):
-        state = swin_files.read(state, backbone.config.absolute_position)
-    return {("readout." + k if k in ("norm.weight", "norm.bias") else k): v for k, v in state.items()}
+def _rule(resize: Resize, tensors: Mapping[str, Tensor]) -> Rule:
+    if resize in RULES:
+        return resize  # type: ignore[return-value]
+    return "geometric" if resize and "mask_token" in tensors else "bicubic"
 
 
-def _misfit(path: Path, problems: list[str], used: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+def _windows(backbone: Swin) -> list[Size]:
+    return [stage[0].window for stage in backbone.attentions()]
+
+
+def _adopt_scale(
+    backbone: SwinV2, found: Foreign, path: Path, assume_scale: tuple[Size, ...] | None
+) -> tuple[str, ...]:
+    """Set the windows that V2's position bias was trained with; they are in no tensor that a model has. -> notes."""
+    if backbone.config.frozen_bias:
+        return ("the position bias is a frozen table",)
+    told, own = found.pretrained_window, backbone.scale()
+    if told and own and told != own:
+        raise UserError(
+            f"the position bias of {path} was trained with windows {_in_words(told)}, and the model is set to "
+            f"{_in_words(own)}; build the model with pretrained_window={told}"
+        )
+    in_use = tuple(_windows(backbone))
+    if told or own:
+        scale, source = told or own or in_use, "as the file tells" if told else "as the model is set"
+    elif found.windows:
+        scale, source = found.windows, "those that the file was made for"
+    else:
+        scale, source = assume_scale or in_use, "assumed, the file does not tell"
+    if told or scale not in (own, in_use):
+        backbone.set_scale(scale)
+    return (f"position bias trained with windows {_in_words(scale)} ({source})",)
+
+
+def _in_words(windows) -> str:
+    return ", ".join(map(by, windows if len(set(windows)) > 1 else windows[:1]))
+
+
+# --- why a file does not fit -----------------------------------------------------------------------------------------
+
+
+def _check_kind(backbone: Swin, used: Mapping[str, Tensor], path: Path) -> None:
+    """Name a file of the other family, and one whose position bias is frozen where the model's is not."""
+    cosine, table = (any(k.endswith(end) for k in used) for end in (".mix.logit_scale", ".mix.position.table"))
+    held = _kind(cosine, frozen=table)
+    v2 = isinstance(backbone, SwinV2)
+    needed = _kind(v2, frozen=isinstance(backbone, SwinV2) and backbone.config.frozen_bias)
+    if used and held != needed:
+        hint = ", or build the model with frozen_bias=True" if v2 and cosine and table else ""
+        raise UserError(f"{path} holds a {held} and the model is a {needed}; give weights of its kind{hint}")
+
+
+def _check_frozen_windows(backbone: Swin, changes: Mapping[str, Change], path: Path) -> None:
+    """A frozen position bias of V2 serves the windows it was frozen for: only its network has values for others."""
+    window = next((change.why for change in changes.values() if change.what == "window"), None)
+    if window and isinstance(backbone, SwinV2):
+        raise UserError(
+            f"the position bias of {path} is frozen for other windows than the model's ({window.partition(',')[0]}); "
+            "take the weights from before it was frozen"
+        )
+
+
+def _kind(v2: bool, frozen: bool) -> str:
+    return ("Swin V2 with a frozen position bias" if frozen else "Swin V2") if v2 else "Swin"
+
+
+def _other_shape(path: Path, changes: Mapping[str, Change]) -> str:
+    key, change = next(iter(changes.items()))
+    flags = " ".join(dict.fromkeys(f"--{c.what.replace('_', '-')} ..." for c in changes.values()))
+    return (
+        f"{path} does not fit as it is: {key} needs adapting ({change.why}); load it with resize='auto', or write an "
+        f"adapted model with: muntin adapt {path} OUT {flags}"
+    )
+
+
+def _misfit(
+    path: Path, found: Foreign, problems: list[str], used: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> str:
     key = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    what = f"{path} ({found.layout} layout)"
     if key in used and key in own:
         ours, theirs = tuple(own[key].shape), tuple(used[key].shape)
-        if key.startswith("readout.head."):
+        if key.startswith("readout.head.") and theirs[:1] != ours[:1]:
             return (
                 f"{path} was trained for {theirs[0]} classes, the model has {ours[0]}; "
                 "use the file's number, or fine-tune to replace the head"
             )
-        return f"{path} does not fit the model: {key} is {theirs} in the file and {ours} in the model{more}"
+        return f"{what} does not fit the model: {key} is {theirs} in the file and {ours} in the model{more}"
     where = "is in the file but not in the model" if key in used else "is missing from the file"
-    return f"{path} does not fit the model: {key} {where}{more}; is it another variant?"
+    return f"{what} does not fit the model: {key} {where}{more}; is it another variant?"
 
 
 def weights_file(weights: str | Path) -> Path:

@@ -1,7 +1,8 @@
 """`muntin eval RUN_OR_MODEL --data PLACE`: top-1, top-5 and every class, each picture counted once.
 
 Where the data has no validation part of its own, the part that the run held out is measured: its recipe.json says how
-that part was drawn. Pictures that a model has trained on would flatter it.
+that part was drawn. Pictures that a model has trained on would flatter it. The whole part counts, also where the run
+was content with `data.limit` pictures of it: it has trained on none.
 """
 
 from __future__ import annotations

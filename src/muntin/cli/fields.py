@@ -30,10 +30,8 @@ def override(tree: Tree, arguments: list[str], prog: str, about: str) -> Tree:
     """
     import tyro  # not at the top: only `train` needs it
 
-    kinds = _kinds(type(tree))
-    flags = [*kinds, *[_negated(flag) for flag, kind in kinds.items() if kind is bool]]
-    arguments = [_full_name(token, flags, prog) if token.startswith("--") else token for token in arguments]
-    _check_values(arguments, kinds, prog)
+    arguments = _full_names(tree, arguments, prog)
+    _check_values(arguments, _kinds(type(tree)), prog)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -42,6 +40,29 @@ def override(tree: Tree, arguments: list[str], prog: str, about: str) -> Tree:
         if not end.code:
             raise
         raise UserError(f"{_sentence(said.getvalue())} ({prog} --help)") from None
+
+
+def named(tree: Any, arguments: list[str], prog: str) -> dict[str, str]:
+    """The fields that `arguments` set, by full name as typed (`optim.lr`), each with its first value ("": none).
+
+    Raises UserError for an unknown field, naming the nearest.
+    """
+    found: dict[str, str] = {}
+    flag = ""
+    for token in _full_names(tree, arguments, prog):
+        if token.startswith("--"):
+            flag, _, value = token[2:].partition("=")
+            found[flag] = value
+        elif flag:
+            found[flag] = found[flag] or token
+    return found
+
+
+def _full_names(tree: Any, arguments: list[str], prog: str) -> list[str]:
+    """`arguments` with every flag in full: `--lr=1` -> `--optim.lr=1`."""
+    kinds = _kinds(type(tree))
+    flags = [*kinds, *[_negated(flag) for flag, kind in kinds.items() if kind is bool]]
+    return [_full_name(token, flags, prog) if token.startswith("--") else token for token in arguments]
 
 
 def _kinds(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -3,7 +3,7 @@ from typing import Literal
 
 import pytest
 
-from muntin.cli.fields import override
+from muntin.cli.fields import named, override
 from muntin.errors import UserError
 
 
@@ -105,3 +105,9 @@ def test_help_shows_every_field_with_type_doc_and_default(capsys):
         "--data.image-size INT INT",
     ):
         assert words in shown
+
+
+def test_fields_that_were_named_are_known_with_their_first_value():
+    arguments = ["--lr=0.5", "--data.image_size", "32", "64", "--ema", "--epochs", "3"]
+    given = {"optim.lr": "0.5", "data.image-size": "32", "ema": "", "epochs": "3"}
+    assert named(Plan(), arguments, "muntin train plan") == given

@@ -22,10 +22,13 @@ GRACE = 2  # seconds: process 0 mostly fails with the same sentence, and torchru
 
 VERBS = {  # each is a file of this folder with run(arguments) -> exit code
     "doctor": "look whether this machine has everything, and say what is missing",
-    "models": "list the models: parameters, multiply-adds, input size, published accuracy",
+    "models": "list the models, or say what a weights file is: muntin models --inspect FILE",
+    "data": "check a data set before training on it: muntin data check DIR",
     "train": "train, fine-tune or pre-train by a recipe; without one, list the recipes",
     "eval": "measure a trained model on labelled pictures: top-1, top-5, every class",
     "predict": "name what is on pictures: files, folders, globs",
+    "convert": "write weights under the names of another project: official, timm, transformers, ...",
+    "adapt": "make weights fit another window, picture, number of classes or of channels",
     "demo": "the whole Swin V2 story on 5,000 bundled digits, with a report to look at",
 }
 

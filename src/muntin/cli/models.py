@@ -1,24 +1,33 @@
-"""`muntin models [PATTERN]`: what can be created, how large it is, what its paper reports."""
+"""`muntin models [PATTERN]`: what can be created, how large it is, what its paper reports.
+
+`muntin models --inspect FILE`: what a weights file, model folder, run or checkpoint is, and whether it is whole.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from muntin.errors import UserError
 
 from .arguments import Parser
 
+if TYPE_CHECKING:
+    from muntin.inspection import Inspection
+
 
 def parser() -> Parser:
     options = Parser("models", "List the models: parameters, multiply-adds, input size, published top-1.")
     options.add_argument("pattern", nargs="?", default="*", help='names to list, such as "swin_v2*" (default: all)')
-    options.add_argument("--json", action="store_true", help="print one JSON list instead of a table")
+    options.add_argument("--inspect", metavar="FILE", help="say what this file, model folder, run or checkpoint is")
+    options.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return options
 
 
 def run(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
+    if given.inspect is not None:
+        return _inspect(given.inspect, given.json)
     rows = describe(given.pattern)
     if not rows:
         raise UserError(
@@ -48,6 +57,54 @@ def run(arguments: list[str]) -> int:
     Console().print(table)
     print("GMACs: 10^9 multiply-adds a picture, the papers' FLOPs. top-1: as published, trained on that ImageNet.")
     return 0
+
+
+def _inspect(place: str, as_json: bool) -> int:
+    """Print what is there; exit code 2 where it is damaged."""
+    import dataclasses
+
+    from muntin.inspection import inspect
+
+    seen = inspect(place)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(seen), indent=2))
+        return 2 if seen.damage else 0
+    for line in _lines(seen):
+        print(line)
+    return 2 if seen.damage else 0
+
+
+def _lines(seen: Inspection) -> list[str]:
+    """What is known, a line each; then every damage."""
+    fits = [seen.model or "", *seen.also]
+    facts = {
+        "layout": seen.layout or "none that muntin knows",
+        "holds": f"{seen.kind or ''}{f', the backbone of {seen.wrapped_in}' if seen.wrapped_in else ''}",
+        "family": seen.family,
+        "model": " or ".join(fits) + (" (the file does not tell its windows)" if seen.also else ""),
+        "differs in": ", ".join(f"{field} {value}" for field, value in seen.differs.items()),
+        "depths": seen.depths,
+        "channels": seen.dim,
+        "heads": seen.heads,
+        "windows": _sizes(seen.window),
+        "bias trained with": _sizes(seen.pretrained_window),
+        "input channels": seen.in_chans,
+        "classes": f"{seen.num_classes}{_names(seen.classes)}" if seen.num_classes else seen.layout and "no head",
+        "tensors": f"{seen.tensors:,} of {', '.join(seen.dtypes)}, {seen.parameters:,} numbers" if seen.dtypes else "",
+        "bytes": f"{seen.bytes:,}",
+        "checksum": seen.checksum,
+    }
+    lines = [seen.file] + [f"  {name:<18}{value}" for name, value in facts.items() if value]
+    return lines + [f"damaged: {sentence}" for sentence in seen.damage]
+
+
+def _sizes(windows: tuple[tuple[int, int], ...] | None) -> str:
+    words = ["x".join(map(str, window)) for window in windows or ()]
+    return words[0] if len(set(words)) == 1 else ", ".join(words)
+
+
+def _names(classes: tuple[str, ...]) -> str:
+    return f": {', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''}" if classes else ""
 
 
 def describe(pattern: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from muntin.errors import UserError
 
+from .epochs import keep_shape
 from .fields import override
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def resolve(arguments: list[str]) -> tuple[Recipe, Options]:
         raise UserError("--resume keeps the run folder and --overwrite replaces it: give one of them")
     is_file = place.endswith(".json") or (Path(place).is_dir() and place not in recipes.RECIPES)
     recipe = recipes.read_recipe(place) if is_file else recipes.get(place)
-    changed = override(recipe, rest, f"muntin train {place}", ABOUT)
+    prog = f"muntin train {place}"
+    changed = override(keep_shape(recipe, rest, prog), rest, prog, ABOUT)
     asked = {token.replace("_", "-") for token in rest} & {"--from-scratch", "--model.from-scratch"}
     if asked and changed.model.weights:
         raise UserError("--weights starts from trained weights and --from-scratch from random ones: give one of them")

@@ -1,4 +1,4 @@
-"""Reading tensors from files, never with unrestricted pickle."""
+"""Reading tensors from files, never with unrestricted pickle, and never more than the file holds."""
 
 from __future__ import annotations
 
@@ -13,30 +13,59 @@ from torch import Tensor
 
 from muntin.errors import UserError
 
-_WRAPPERS = ("model", "state_dict", "model_ema")
+from .archives import check_old, check_zip
+from .records import check_recorded
+from .safetensors_header import read_header
+from .stand_ins import STAND_INS
+
+WRAPPERS = ("model", "state_dict", "model_ema")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a .safetensors, .pth or .pt file, on the CPU, without a wrapper and without `module.` prefixes.
 
+    Where a config.json or manifest.json beside it records size and SHA-256, they are verified. Tensors of all but the
+    oldest files are mapped, not copied: they come into memory as they are used.
+
     Raises UserError for a missing, damaged or foreign file, and for one that needs unpickling of objects.
     """
     if not path.is_file():
         raise UserError(f"{path} is not there; give a .safetensors or .pth file, or a folder that a run has written")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{path} cannot be read as safetensors ({error}); it may be cut off or renamed") from error
+    check_recorded(path)
+    return open_tensors(path)
+
+
+def open_tensors(path: Path) -> dict[str, Tensor]:
+    """`read_tensors` of a file by itself, whatever is recorded beside it."""
+    content = _safetensors(path) if path.suffix == ".safetensors" else _unwrapped(_torch_file(path), path)
+    return {key.removeprefix("module."): tensor for key, tensor in content.items()}
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        # only the zip format can be mapped; old files and no files at all are read, or refused, as they are
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        read_header(path)
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as safetensors ({error}); take it from its source again") from error
+
+
+def _torch_file(path: Path) -> object:
+    """What torch.save wrote; its configuration objects are stood in for."""
+    try:
+        archive = is_zipfile(path)
+        check_zip(path) if archive else check_old(path)
+        with torch.serialization.safe_globals(STAND_INS):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+    except Exception as error:  # of what torch raises on hostile files there is no list
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = "torch refuses its pickle" if isinstance(error, UnpicklingError) else said
         raise UserError(
-            f"{path} cannot be read as weights alone ({reason}); save its tensors as .safetensors first"
+            f"{path} cannot be read as weights alone: {reason}; save its tensors as .safetensors where it came from"
         ) from error
-    for wrapper in _WRAPPERS:
+
+
+def _unwrapped(content: object, path: Path) -> dict[str, Tensor]:
+    for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
             break
@@ -45,5 +74,5 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         or not content
         or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
     ):
-        raise UserError(f"{path} holds no dictionary of tensors, alone or under {', '.join(_WRAPPERS)}")
-    return {key.removeprefix("module."): tensor for key, tensor in content.items()}
+        raise UserError(f"{path} holds no dictionary of tensors, alone or under {', '.join(WRAPPERS)}")
+    return content

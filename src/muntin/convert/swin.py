@@ -1,107 +1,190 @@
-"""Checkpoints of Swin and Swin V2 under their official names, whose tensors keep their shapes but for one.
+"""Foreign checkpoints of Swin and Swin V2: recognised by their keys, read under our names, written under theirs.
 
-Layouts: `classifier` (microsoft/Swin-Transformer), `dense` (backbones of the detection and segmentation code, with
-`norm0..3`), `simmim` (pre-training files: `encoder.*`, `decoder.*`).
+- `official`: the classifier of microsoft/Swin-Transformer; also timm before 0.9;
+- `dense`: the backbone of its detection and segmentation code (`norm0..3`);
+- `simmim`: its pre-training files (`encoder.*`, `decoder.*`);
+- `timm`: 0.9 and later, classifier or `features_only`;
+- `torchvision`;
+- `transformers`: for image classification, for masked image modelling, backbone, or the bare model;
+- `openmmlab`: the zoo of mmdet from 2.16, mmseg from 0.17, mmpretrain;
+- `muntin`: ours.
+
+Names stand in `swin_tables`, changes of the tensors in `swin_rewrites`. Nothing is resized here: `adapt` does that.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from muntin.errors import UserError
+from muntin.errors import UserError, unknown
 
-from .rename import backwards, matches, rename
+from . import swin_rewrites as rewrites
+from . import swin_tables as tables
+from .rename import Table, backwards, rename, rename_keys
+from .swin_signs import LAYOUTS, layout_of, table_of
+from .swin_windows import Windows, pretrained_windows, stage_windows
+from .wrapped import unwrap
 
-_BACKBONE = {  # official -> ours
-    "patch_embed.*": "backbone.patch_embed.*",
-    "absolute_pos_embed": "backbone.absolute_position.embedding",
-    "layers.{s}.blocks.{b}.attn.relative_position_bias_table": "backbone.stages.{s}.{b}.mix.position.table",
-    "layers.{s}.blocks.{b}.attn.cpb_mlp.0.*": "backbone.stages.{s}.{b}.mix.position.fc1.*",
-    "layers.{s}.blocks.{b}.attn.cpb_mlp.2.*": "backbone.stages.{s}.{b}.mix.position.fc2.*",
-    "layers.{s}.blocks.{b}.attn.q_bias": "backbone.stages.{s}.{b}.mix.qkv.q_bias",
-    "layers.{s}.blocks.{b}.attn.v_bias": "backbone.stages.{s}.{b}.mix.qkv.v_bias",
-    "layers.{s}.blocks.{b}.attn.*": "backbone.stages.{s}.{b}.mix.*",
-    "layers.{s}.blocks.{b}.*": "backbone.stages.{s}.{b}.*",
-    "layers.{s}.downsample.*": "backbone.merges.{s}.*",
+WRITABLE = LAYOUTS[1:]  # ours needs no writing
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+class Foreign(NamedTuple):
+    """What a foreign file holds."""
+
+    layout: str  # one of LAYOUTS
+    tensors: dict[str, Tensor]  # under our names
+    dropped: dict[str, str]  # foreign key -> why it was left aside
+    windows: Windows | None = None  # of every stage, tokens; None where the file does not tell
+    pretrained_window: Windows | None = None  # V2: what sets the scale of its position bias, where the file tells
+    wrapped_in: str = ""  # what the backbone was a part of, "" where the file is its own
+
+
+class _Layout(NamedTuple):
+    table: Table
+    read: tuple[rewrites.Rewrite, ...] = ()
+    write: tuple[rewrites.Rewrite, ...] = ()
+
+
+_PRETRAINING = (rewrites.flatten_pretraining,)
+_ZOO = (
+    (rewrites.unfold_to_neighbours, rewrites.last_norm_to_readout),
+    (rewrites.neighbours_to_unfold, rewrites.readout_norm_to_last, rewrites.grid_to_map),
+)
+_LAYOUTS = {
+    "official": _Layout(tables.OFFICIAL, (), (rewrites.grid_to_sequence,)),
+    "dense": _Layout(tables.DENSE, (), (rewrites.grid_to_map,)),
+    "simmim": _Layout(tables.SIMMIM, _PRETRAINING, (rewrites.unflatten_pretraining, rewrites.grid_to_sequence)),
+    "timm": _Layout(tables.TIMM),  # knows no absolute embedding
+    "torchvision": _Layout(tables.TORCHVISION, (rewrites.drop_key_bias,), (rewrites.add_key_bias,)),
+    "transformers": _Layout(
+        tables.TRANSFORMERS,
+        (rewrites.join_qkv, *_PRETRAINING, rewrites.norm_to_pretraining),
+        (
+            rewrites.norm_from_pretraining,
+            rewrites.unflatten_pretraining,
+            rewrites.split_qkv,
+            rewrites.grid_to_sequence,
+        ),
+    ),
+    "openmmlab": _Layout(tables.OPENMMLAB, *_ZOO),
+    "openmmlab V2": _Layout(tables.OPENMMLAB_V2, *_ZOO),
 }
-RENAME = {
-    "classifier": {**_BACKBONE, "norm.*": "readout.norm.*", "head.*": "readout.head.*"},
-    "dense": {**_BACKBONE, "norm{s}.*": "norms.norms.{s}.*"},
-    "simmim": {
-        "encoder.mask_token": "mask_token",
-        "encoder.norm.*": "norm.*",
-        **{f"encoder.{old}": new for old, new in _BACKBONE.items()},
-        "decoder.0.*": "decoder.*",
-    },
-}
-DROP = [
-    "*.relative_position_index",
-    "*.relative_coords_table",
-    "*.attn_mask",
-]  # follow from sizes; some files lack them
 
 
-def recognise(keys: set[str]) -> str | None:
-    """The layout that these keys belong to, None if it is none of them."""
-    if any(k.startswith("encoder.layers.") for k in keys):
-        return "simmim"
-    if not any(k.startswith("layers.0.blocks.0.attn.") for k in keys):
-        return None
-    return "dense" if "norm0.weight" in keys or "norm.weight" not in keys else "classifier"
+def recognise(keys: Iterable[str]) -> str | None:
+    """The layout that these keys belong to, also inside a detector's file; None if it is none of `LAYOUTS`."""
+    return unwrap(keys, layout_of).layout
 
 
-def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> dict[str, Tensor]:
-    """Official names to ours. grid: tokens along each axis of the absolute embedding, default square.
+def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Foreign:
+    """The tensors of a file under our names, and what else it tells.
 
-    Raises UserError for a key that is neither known nor known to be superfluous.
+    grid: tokens along each axis of an absolute embedding stored as a sequence, if it has so many; any other is square.
+    Raises UserError for a file of no known layout, and for one with keys that its layout does not explain.
     """
-    # released SimMIM files of V2 say rpe_mlp where the code says cpb_mlp
-    state = {k.replace(".rpe_mlp.", ".cpb_mlp."): v for k, v in state.items() if not matches(k, DROP)}
-    layout = recognise(set(state))
+    inside, aside, wrapped_in, layout = unwrap(state, layout_of)
     if layout is None:
-        raise UserError(
-            f"these are no Swin weights under official names; the first keys are {', '.join(list(state)[:3])}"
-        )
-    renamed, left = rename(state, RENAME[layout])
+        shown = f"the first keys are {', '.join(list(state)[:3])}" if state else "the file holds no tensors"
+        raise UserError(f"these are no Swin weights in any known layout ({', '.join(LAYOUTS)}); {shown}")
+    if layout == "transformers":
+        inside, unused = _without_transformers_prefix(inside)
+        aside |= unused
+    source = _reversed(inside)
+    if layout == "muntin":
+        ours = {name: state[key] for name, key in source.items()}
+        _check_numbers(ours)
+        return Foreign(layout, ours, aside, stage_windows(ours), None, wrapped_in)
+    known = _LAYOUTS[table_of(layout, source)]
+    renamed, left = rename_keys(source, known.table)
     if left:
-        raise UserError(f"looks like the official {layout} layout of Swin, but has unknown keys: {', '.join(left[:5])}")
-    _reshape(renamed, "backbone.absolute_position.embedding", lambda t: _to_grid(t, grid))
-    _reshape(renamed, "mask_token", lambda t: t.flatten())
-    _reshape(renamed, "decoder.weight", lambda t: t.flatten(1))
-    return renamed
+        shown = ", ".join(source[name] for name in left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+        raise UserError(f"this looks like the {layout} layout of Swin, but has keys it does not explain: {shown}")
+    with_buffers = {new: state[source[name]] for name, new in renamed.items()}
+    tensors = {k: t for k, t in with_buffers.items() if not k.endswith(tables.BUFFERS)}
+    aside |= {source[n]: "follows from sizes" for n, new in renamed.items() if new.endswith(tables.BUFFERS)}
+    _check_numbers(tensors)
+    try:
+        for rewrite in known.read:
+            rewrite(tensors)
+        rewrites.embedding_to_grid(tensors, grid)
+    except (RuntimeError, IndexError) as error:  # a tensor of other axes or a length that does not divide
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"this looks like the {layout} layout of Swin, but has tensors of other shapes ({reason}); is it damaged?"
+        ) from error
+    tensors = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    return Foreign(layout, tensors, aside, stage_windows(with_buffers), pretrained_windows(with_buffers), wrapped_in)
 
 
 def write(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
-    """Our names to the official ones of a layout, without the buffers that follow from sizes."""
-    renamed, left = rename(state, backwards(RENAME[layout]))
-    if left:
-        raise UserError(f"these tensors have no name in the official {layout} layout: {', '.join(left[:5])}")
-    prefix = "encoder." if layout == "simmim" else ""
-    if layout == "dense":
-        _reshape(renamed, "absolute_pos_embed", lambda t: t.movedim(-1, 0)[None])
-    else:
-        _reshape(renamed, f"{prefix}absolute_pos_embed", lambda t: t.flatten(0, -2)[None])
-    _reshape(renamed, "encoder.mask_token", lambda t: t[None, None])
-    _reshape(renamed, "decoder.0.weight", lambda t: t[:, :, None, None])
-    return renamed
+    """Our names to those of a layout out of `WRITABLE`, without the buffers that follow from sizes.
 
-
-def _reshape(state: dict[str, Tensor], key: str, how) -> None:
-    if key in state:
-        state[key] = how(state[key])
-
-
-def _to_grid(embedding: Tensor, grid: tuple[int, ...] | None) -> Tensor:
-    """(1, L, C) of the classifier or (1, C, H, W) of the dense backbone -> (H, W, C)."""
-    if embedding.ndim == 4:
-        return embedding[0].movedim(0, -1)
-    L = embedding.shape[1]
-    grid = grid or (math.isqrt(L),) * 2
-    if math.prod(grid) != L:
+    Raises UserError for tensors that the layout has no place for.
+    """
+    if layout not in WRITABLE:
+        raise unknown("layout to write", layout, WRITABLE)
+    tensors = dict(state)
+    frozen = [k for k in tensors if k.endswith(".position.table")]
+    if frozen and rewrites.is_v2(tensors):
         raise UserError(
-            f"an absolute embedding of {L} cells does not fit a grid of {grid}; say which grid it was made for"
+            f"the position bias of this Swin V2 is frozen into tables ({frozen[0]}), which no other project reads; "
+            "convert the model from before it was frozen"
         )
-    return embedding[0].unflatten(0, grid)
+    known = _LAYOUTS[table_of(layout, tensors)]
+    for rewrite in known.write:
+        rewrite(tensors)
+    renamed, left = rename(tensors, backwards(known.table))
+    if left:
+        raise UserError(f"these tensors have no name in the {layout} layout: {', '.join(left[:5])}")
+    if layout == "transformers":
+        renamed = _with_transformers_prefix(renamed, rewrites.is_v2(tensors))
+    elif layout == "openmmlab" and "head.fc.weight" in renamed:  # a whole classifier
+        renamed = {k if k.startswith("head.") else f"backbone.{k}": tensor for k, tensor in renamed.items()}
+    return {key: tensor.contiguous() for key, tensor in renamed.items()}
+
+
+def _reversed(inside: Mapping[str, str]) -> dict[str, str]:
+    """Which key of the file has each name; two with one, under two prefixes, are refused."""
+    source: dict[str, str] = {}
+    for key, name in inside.items():
+        if source.setdefault(name, key) != key:
+            raise UserError(
+                f"the file holds one tensor twice, as {source[name]} and as {key}; remove the one not meant"
+            )
+    return source
+
+
+def _check_numbers(tensors: Mapping[str, Tensor]) -> None:
+    """Raise UserError for what would load with a loss or not at all: integers, complex, 8-bit and no numbers."""
+    for key, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            name = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(f"{key} is of type {name} in the file; weights are float16, bfloat16, float32 or float64")
+        if not tensor.numel():
+            raise UserError(f"{key} is of shape {tuple(tensor.shape)} in the file and holds nothing; it is damaged")
+
+
+# --- prefixes --------------------------------------------------------------------------------------------------------
+
+
+def _without_transformers_prefix(inside: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Strip `swin.` or `swinv2.`; a backbone has norms of its levels, and a last one that no map passes through."""
+    bare = {k: name.removeprefix("swin.").removeprefix("swinv2.") for k, name in inside.items()}
+    levels = any(name.startswith("hidden_states_norms.") for name in bare.values())
+    unused = {k: "no level of a backbone uses it" for k, n in bare.items() if levels and n.startswith("layernorm.")}
+    return {k: name for k, name in bare.items() if k not in unused}, unused
+
+
+def _with_transformers_prefix(state: dict[str, Tensor], v2: bool) -> dict[str, Tensor]:
+    """All but heads stand under the family's name, except in a backbone, which is the family itself."""
+    if any(key.startswith("hidden_states_norms.") for key in state):
+        if v2:
+            raise UserError("the Swin V2 backbone of transformers has no norms of its levels; write another layout")
+        return state
+    family = "swinv2." if v2 else "swin."
+    return {k if k.startswith(("classifier.", "decoder.")) else family + k: t for k, t in state.items()}

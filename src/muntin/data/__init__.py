@@ -2,6 +2,8 @@
 
 from muntin.data.augment import Augment as Augment
 from muntin.data.batches import Batch as Batch
+from muntin.data.check import Findings as Findings
+from muntin.data.check import check_data as check_data
 from muntin.data.digits import Digits as Digits
 from muntin.data.files import pictures_below as pictures_below
 from muntin.data.folder import Folder as Folder
@@ -29,6 +31,7 @@ __all__ = [
     "Augment",
     "Batch",
     "Digits",
+    "Findings",
     "Folder",
     "Loader",
     "MaskGenerator",
@@ -42,6 +45,7 @@ __all__ = [
     "Transform",
     "Unlabelled",
     "WithoutLabels",
+    "check_data",
     "eval_transform",
     "few_labels",
     "make_mixing",

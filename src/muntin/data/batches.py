@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from muntin.data.mixing import Mixing
 from muntin.data.source import Source
-from muntin.data.streams import batch_stream, sample_stream
+from muntin.data.streams import batch_stream, replacement_stream, sample_stream
 from muntin.data.transform import Transform
-from muntin.errors import UserError
+from muntin.errors import RunError, UserError
+
+REPLACEMENTS = 32  # tries to fill the place of a bad picture; where bad_share is below a half they never run out
 
 Batch = dict[str, Any]
 
@@ -24,43 +27,97 @@ class Work(NamedTuple):
     indices: np.ndarray
 
 
+class Bad(NamedTuple):
+    """A picture that cannot be read or transformed."""
+
+    name: str
+    reason: str
+
+
+class Read(NamedTuple):
+    """What became of a `Work`. `batch` is None where all pictures were left out."""
+
+    batch: Batch | None
+    bad: list[Bad]
+
+
 class Reader:
-    """Reads, transforms, collates and mixes one batch. A function of (seed, rank, work) alone.
+    """Reads, transforms, collates and mixes one batch. A function of (seed, rank, work) and the files alone.
 
     A picture's own changes and mask follow from (seed, epoch, index), whatever the process. Mixing takes partners from
     this batch and draws by rank, so it alone depends on how many processes share an update.
+    on_bad: whether a bad picture raises `UserError`, gives its place to another one, or is left out.
     """
 
-    def __init__(self, source: Source, transform: Transform, *, seed: int, rank: int, mixing: Mixing | None):
+    def __init__(
+        self,
+        source: Source,
+        transform: Transform,
+        *,
+        seed: int,
+        rank: int,
+        mixing: Mixing | None,
+        on_bad: Literal["raise", "replace", "leave out"] = "raise",
+    ):
         self.source, self.transform, self.mixing = source, transform, mixing
-        self.seed, self.rank = seed, rank
+        self.seed, self.rank, self.on_bad = seed, rank, on_bad
 
-    def read(self, work: Work) -> Batch:
-        """ "image" (B, C, H, W) and whatever else the transform gives; "label" (B,), "index" (B,), "name"; "target".
-
-        Raises `UserError` naming the file where a picture cannot be read or transformed.
-        """
-        tensors, labels, names = [], [], []
+    def read(self, work: Work) -> Read:
+        """ "image" (B, C, H, W) and whatever else the transform gives; "label" (B,), "index" (B,), "name"; "target"."""
+        samples: list[_Sample] = []
+        bad: list[Bad] = []
         for index in work.indices.tolist():
-            image, label, name = self.source.read(index)
+            for candidate in self._candidates(work.epoch, index):
+                sample = self._sample(work.epoch, index, candidate)
+                if isinstance(sample, _Sample):
+                    samples.append(sample)
+                    break
+                bad.append(sample)
+        return Read(self._batch(work, samples) if samples else None, bad)
+
+    def __getitem__(self, work: Work) -> Read | UserError | RunError:
+        """`read` for a worker process: a sentence is handed over whole, where raising would add a traceback."""
+        try:
+            return self.read(work)
+        except (UserError, RunError) as error:
+            return error
+
+    def _candidates(self, epoch: int, index: int) -> Iterator[int]:
+        """The sample `index`, and those that may stand in for it."""
+        yield index
+        if self.on_bad == "replace":
+            rng = replacement_stream(self.seed, epoch, index)
+            yield from rng.integers(len(self.source), size=REPLACEMENTS).tolist()
+            raise UserError(f"{self.source.name(index)} and {REPLACEMENTS} others tried in its place cannot be read")
+
+    def _sample(self, epoch: int, index: int, candidate: int) -> _Sample | Bad:
+        """Sample `candidate`, changed as `index` would have been."""
+        try:
+            image, label, name = self.source.read(candidate)
             try:
-                tensors.append(self.transform(image, sample_stream(self.seed, work.epoch, index)))
+                tensors = self.transform(image, sample_stream(self.seed, epoch, index))
             except UserError as error:
                 raise UserError(f"{name}: {error}") from error
-            labels.append(label)
-            names.append(name)
+        except UserError as error:
+            if self.on_bad == "raise":
+                raise
+            return Bad(self.source.name(candidate), str(error))
+        return _Sample(tensors, label, name, candidate)
+
+    def _batch(self, work: Work, samples: list[_Sample]) -> Batch:
+        tensors, labels, names, indices = zip(*samples)
         batch: Batch = {key: torch.stack([each[key] for each in tensors]) for key in tensors[0]}
         if self.source.classes:
             batch["label"] = torch.tensor(labels)
-        batch["index"] = torch.from_numpy(work.indices.astype(np.int64))
-        batch["name"] = names
+        batch["index"] = torch.tensor(indices)
+        batch["name"] = list(names)
         if self.mixing:
             batch = self.mixing(batch, batch_stream(self.seed, work.epoch, work.number, self.rank))
         return batch
 
-    def __getitem__(self, work: Work) -> Batch | UserError:
-        """`read` for a worker process: a user's mistake is handed over whole, where raising would add a traceback."""
-        try:
-            return self.read(work)
-        except UserError as error:
-            return error
+
+class _Sample(NamedTuple):
+    tensors: dict[str, torch.Tensor]
+    label: int | None
+    name: str
+    number: int

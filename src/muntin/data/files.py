@@ -8,6 +8,7 @@ from pathlib import Path
 
 from muntin.data.picture import open_picture
 from muntin.data.source import Sample
+from muntin.errors import UserError
 
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -33,18 +34,28 @@ class Files:
 
 def pictures_below(root: Path) -> list[str]:
     """Paths of all pictures in a folder tree, sorted; by suffix, hidden files and folders left out, links followed."""
+    return [path for path in files_below(root) if path.lower().endswith(SUFFIXES)]
+
+
+def files_below(root: Path) -> list[str]:
+    """Paths of all files in a folder tree, sorted; hidden files and folders left out, links followed.
+
+    Raises `UserError` where a folder cannot be listed: without it a class would seem to be empty.
+    """
     found, seen = [], set()
-    for folder, inner, files in os.walk(root, followlinks=True):
+    for folder, inner, files in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
         if real in seen:  # a link back up the tree
             inner.clear()
             continue
         seen.add(real)
         inner[:] = [name for name in inner if not name.startswith(".")]
-        for name in files:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                found.append(os.path.join(folder, name))
+        found += [os.path.join(folder, name) for name in files if not name.startswith(".")]
     return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename} cannot be listed ({error.strerror}); it may hold pictures") from error
 
 
 def folders_in(root: Path) -> list[str]:

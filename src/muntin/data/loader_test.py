@@ -3,6 +3,7 @@ import os
 import pickle
 import random
 import signal
+import time
 import traceback
 
 import numpy as np
@@ -25,6 +26,7 @@ from muntin.data import (
     train_transform,
 )
 from muntin.data.batches import Work
+from muntin.data.loader import lost_worker_said
 from muntin.errors import RunError, UserError
 
 PREPROCESS = Preprocess(image_size=(16, 16), crop_ratio=0, mean=(0.13,), std=(0.3,))
@@ -185,10 +187,128 @@ def test_a_fault_in_a_worker_keeps_its_traceback():
     traceback.clear_frames(error.tb)  # else they keep the worker alive until some later test
 
 
+def test_a_worker_killed_in_a_later_epoch_is_noticed_at_once():
+    loader = Loader(Digits("val"), eval_transform(PREPROCESS), batch_size=10, workers=2)
+    list(loader.epoch(0))
+    batches = loader.epoch(1)
+    next(batches)
+    start = time.monotonic()
+
+    def kill_and_go_on():
+        with lost_worker_said():  # torch says it wherever this process is
+            os.kill(loader._pool._iterator._workers[1].pid, signal.SIGKILL)
+            list(batches)
+
+    with pytest.raises(RunError, match="a data worker process was lost"):
+        kill_and_go_on()
+    assert time.monotonic() - start < 15
+
+
+def test_the_loss_of_a_worker_alone_is_translated():
+    with pytest.raises(RuntimeError, match=r"^another fault$"), lost_worker_said():
+        raise RuntimeError("another fault")
+
+
+@pytest.fixture
+def damaged(pictures):
+    """A folder of 40 pictures, of which numbers 3, 17 and 30 cannot be read."""
+    root = pictures(*[f"{kind}/{number:02d}.png" for kind in ("cat", "dog") for number in range(20)])
+    for name in ("cat/03.png", "cat/17.png", "dog/10.png"):
+        (root / name).write_bytes((root / name).read_bytes()[:60])
+    return root
+
+
+BAD = {3, 17, 30}
+
+
+def _damaged_loader(root, **how):
+    arguments = {"batch_size": 8, "shuffle": True, "seed": 2, "bad_share": 0.1} | how
+    augment = Augment(crop="padded", erasing=0.5)
+    return Loader(Folder(root), train_transform(Preprocess(image_size=(16, 16), crop_ratio=0), augment), **arguments)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 4])
+def test_bad_pictures_are_replaced_and_listed_alike_for_any_number_of_workers(damaged, tmp_path, workers):
+    expected = list(_damaged_loader(damaged).epoch(1))
+    loader = _damaged_loader(damaged, workers=workers, bad_list=tmp_path / "bad_files.txt")
+    got = list(loader.epoch(1))
+    for one, other in zip(got, expected, strict=True):
+        _same(one, other)
+    met = [index for batch in got for index in batch["index"].tolist()]
+    assert len(met) == 40
+    assert not BAD & set(met)
+    assert set(range(40)) - set(met) == BAD
+    lines = [line.split("\t") for line in (tmp_path / "bad_files.txt").read_text().splitlines()]
+    order = [index for index in np.concatenate(loader._order.epoch(1)).tolist() if index in BAD]
+    assert [line[0] for line in lines][:1] == [loader.source.name(order[0])]
+    assert sorted(line[0] for line in lines) == [loader.source.name(index) for index in sorted(BAD)]
+    assert all(line[1].startswith("is not a picture that can be read") for line in lines)
+
+
+def test_the_stream_and_the_list_go_on_identically_after_a_resume(damaged, tmp_path):
+    whole = _damaged_loader(damaged, bad_list=tmp_path / "whole.txt")
+    expected = [batch for epoch in (0, 1) for batch in whole.epoch(epoch)]
+    broken, first = tmp_path / "broken.txt", _damaged_loader(damaged, bad_list=tmp_path / "broken.txt").epoch(0)
+    got = [next(first), next(first)]
+    next(first)  # read and listed, but not trained on when the run was killed
+    resumed = _damaged_loader(damaged, workers=1, bad_list=broken)
+    got += [*resumed.epoch(0, start=2), *resumed.epoch(1)]
+    for one, other in zip(got, expected, strict=True):
+        _same(one, other)
+    assert broken.read_text() == (tmp_path / "whole.txt").read_text()
+
+
+def test_replacements_differ_between_epochs_and_stand_in_with_their_own_label(damaged):
+    loader, met = _damaged_loader(damaged), []
+    for epoch in range(3):
+        indices = np.concatenate([batch["index"].numpy() for batch in loader.epoch(epoch)])
+        for batch in loader.epoch(epoch):
+            assert batch["label"].tolist() == [loader.source.label(index) for index in batch["index"].tolist()]
+        wanted = np.concatenate(loader._order.epoch(epoch))
+        met.append([indices[wanted == index].item() for index in sorted(BAD)])
+    assert len({tuple(each) for each in met}) == 3
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_too_many_bad_pictures_stop_the_loader(damaged, tmp_path, workers):
+    loader = _damaged_loader(damaged, bad_share=0.05, workers=workers, bad_list=tmp_path / "bad_files.txt")
+    with pytest.raises(RunError, match=r"3 of 40 pictures cannot be read, listed in .*bad_files.txt, more than"):
+        list(loader.epoch(0))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_evaluation_leaves_bad_pictures_out_and_counts_them(damaged, workers):
+    loader = _damaged_loader(damaged, shuffle=False, batch_size=1, workers=workers)
+    for _ in range(2):
+        met = [index for batch in loader.epoch(0) for index in batch["index"].tolist()]
+        assert met == [index for index in range(40) if index not in BAD]
+        assert len(loader.bad) == 3
+    assert len(loader.readable()) == 37
+    assert [loader.readable().name(i) for i in (2, 3)] == [loader.source.name(i) for i in (2, 4)]
+
+
+def test_pictures_that_cannot_be_transformed_are_bad_ones_too(pictures):
+    root = pictures(*[f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(5)])
+    Image.new("F", (4, 4)).save(root / "cat" / "9.tif")
+    loader = _damaged_loader(root, batch_size=11)
+    (batch,) = loader.epoch(0)
+    assert len(batch["name"]) == 11
+    assert loader.bad.names() == {f"{root}/cat/9.tif"}
+
+
+def test_where_nothing_can_be_read_the_loader_says_so(damaged):
+    for file in damaged.glob("*/*.png"):
+        file.write_bytes(b"")
+    with pytest.raises(UserError, match="and 32 others tried in its place cannot be read"):
+        list(_damaged_loader(damaged, bad_share=0.99).epoch(0))
+
+
 def test_what_workers_receive_can_be_pickled():
     loader = _loader()
     reader = pickle.loads(pickle.dumps(loader._reader))
-    _same(reader.read(Work(0, 0, loader._order.epoch(0)[0])), next(loader.epoch(0)))
+    batch, bad = reader.read(Work(0, 0, loader._order.epoch(0)[0]))
+    assert not bad
+    _same(batch, next(loader.epoch(0)))
 
 
 @pytest.mark.parametrize(
@@ -197,6 +317,7 @@ def test_what_workers_receive_can_be_pickled():
         ({"batch_size": 0}, "batch_size is 0"),
         ({"workers": -1}, "workers is -1"),
         ({"seed": -1}, "seed is -1"),
+        ({"bad_share": 1.0}, "bad_share is 1.0"),
         ({"rank": 2, "world": 2}, "rank is 2"),
         ({"batch_size": 64, "drop_last": True}, "37 pictures do not fill one batch of 64"),
         ({"count": 1, "world": 2}, "1 pictures do not fill one batch"),

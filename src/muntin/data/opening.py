@@ -1,4 +1,4 @@
-"""From what the user names as data to sources: a folder, a CSV file, or the built-in digits."""
+"""From what the user names as data to sources: a folder, a CSV file, tar shards, or the built-in digits."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from muntin.data.digits import Digits
 from muntin.data.files import folders_in
 from muntin.data.folder import Folder
 from muntin.data.listing import listing
+from muntin.data.shard_files import VALIDATION, ShardFiles, find_shards
+from muntin.data.shards import Shards
 from muntin.data.source import Source, Splits
+from muntin.data.storage import is_url
 from muntin.data.subset import Subset, hold_out
 from muntin.data.table import Table
 from muntin.data.unlabelled import Unlabelled, WithoutLabels
 from muntin.errors import UserError
-
-VALIDATION = ("val", "valid", "validation")
 
 
 def open_data(place: str | Path, *, labelled: bool = True, val_share: float = 0.1, seed: int = 0) -> Splits:
@@ -25,6 +26,8 @@ def open_data(place: str | Path, *, labelled: bool = True, val_share: float = 0.
     - a folder with `train/` and one of `val/ valid/ validation/`; class folders in both, the same in both.
     - a folder (or a `train/` alone) of class folders, of which `val_share` of every class is held out, drawn by `seed`.
     - a `.csv` file of `path,label`, with the split from its column `split` or else drawn likewise.
+    - tar shards in a folder, or at a URL that fsspec knows (s3://bucket/folder), see `shard_files.py`; where none are
+      for validation, `val_share` of every class is held out likewise.
     With `labelled=False` folders are searched to any depth, labels are ignored and `classes` is ().
 
     Raises `UserError` where the data is missing, empty, has no or one class, or classes that differ between the two.
@@ -33,15 +36,20 @@ def open_data(place: str | Path, *, labelled: bool = True, val_share: float = 0.
         train, val = Digits("train"), Digits("val")
         return Splits(train, val) if labelled else Splits(WithoutLabels(train), WithoutLabels(val))
     path = Path(place)
+    if (is_url(str(place)) or path.exists()) and (shards := find_shards(str(place))):
+        return _open_shards(str(place), shards, labelled, val_share, seed)
     if not path.exists():
         raise UserError(
-            f"there is no data at {path}: needed is a folder of pictures, a .csv file of path,label, or 'digits'"
+            f"there is no data at {path}: needed is a folder of pictures or tar shards, a .csv file of path,label, "
+            "a URL of tar shards, or 'digits'"
         )
     if path.is_dir():
         return _open_folder(path, labelled, val_share, seed)
     if path.suffix.lower() == ".csv":
         return _open_table(path, labelled, val_share, seed)
-    raise UserError(f"{path} is a file: needed is a folder of pictures, a .csv file of path,label, or 'digits'")
+    raise UserError(
+        f"{path} is a file: needed is a folder of pictures, a .csv file of path,label, a tar shard, or 'digits'"
+    )
 
 
 def _open_folder(root: Path, labelled: bool, val_share: float, seed: int) -> Splits:
@@ -61,6 +69,15 @@ def _open_folder(root: Path, labelled: bool, val_share: float, seed: int) -> Spl
     if "train" in folders and (folders == ["train"] or folders_in(root / "train")):
         root = root / "train"
     return hold_out(kind(root), val_share, seed)
+
+
+def _open_shards(place: str, files: ShardFiles, labelled: bool, val_share: float, seed: int) -> Splits:
+    train = Shards(files.train, classes=files.classes, labelled=labelled)
+    if not files.val:
+        return hold_out(train, val_share, seed)
+    val = Shards(files.val, classes=files.classes, labelled=labelled)
+    _require_same_classes(place, train.classes, val.classes)
+    return Splits(train, val)
 
 
 def _open_table(path: Path, labelled: bool, val_share: float, seed: int) -> Splits:
@@ -85,7 +102,7 @@ def _classes_met(source: Source) -> list[str]:
     return [name for label, name in enumerate(source.classes) if label in met]
 
 
-def _require_same_classes(place: Path, train: Iterable[str], val: Iterable[str]) -> None:
+def _require_same_classes(place: str | Path, train: Iterable[str], val: Iterable[str]) -> None:
     train, val = list(train), list(val)
     differences = [
         f"{one} has {len(extra)} {'class' if len(extra) == 1 else 'classes'} missing from {other}: {listing(extra)}"

@@ -6,19 +6,32 @@ import numpy as np
 
 from muntin.data.streams import order_stream
 
+SHARDS_AT_ONCE = 8  # samples are shuffled among so many shards: enough to mix, few enough to read them side by side
+
 
 class Order:
     """Cuts `count` samples into batches of `batch_size` for each of `world` processes.
 
     One process with batches of batch_size * world would take the same samples as batch b as all processes together:
     each takes every world-th of them.
+    shards: the shard that each sample lies in, where reading is to go shard by shard.
     In training (`shuffle` or `drop_last`) all processes have equally many batches: a last one too small to give each
     process a sample is left out, with `drop_last` every incomplete one. In evaluation each sample comes exactly once.
     """
 
     def __init__(
-        self, count: int, batch_size: int, *, seed: int, shuffle: bool, drop_last: bool, rank: int, world: int
+        self,
+        count: int,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        drop_last: bool,
+        rank: int,
+        world: int,
+        shards: np.ndarray | None = None,
     ):
+        self.shards = shards
         self.count, self.together, self.seed, self.shuffle = count, batch_size * world, seed, shuffle
         self.rank, self.world = rank, world
         full, rest = divmod(count, self.together)
@@ -34,6 +47,18 @@ class Order:
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """The sample numbers of each batch of this process."""
-        samples = order_stream(self.seed, epoch).permutation(self.count) if self.shuffle else np.arange(self.count)
+        samples = self._shuffled(order_stream(self.seed, epoch)) if self.shuffle else np.arange(self.count)
         starts = range(0, self.batches * self.together, self.together)
         return [samples[start : start + self.together][self.rank :: self.world] for start in starts]
+
+    def _shuffled(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.permutation(self.count) if self.shards is None else shard_by_shard(self.shards, rng)
+
+
+def shard_by_shard(shards: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A permutation of the samples in which the shards come in random order, `SHARDS_AT_ONCE` of them shuffled as one.
+
+    shards: the number of the shard that each sample lies in.
+    """
+    groups = rng.permutation(shards.max() + 1) // SHARDS_AT_ONCE
+    return np.lexsort((rng.random(len(shards)), groups[shards]))

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from muntin.data.picture import as_mode, upright
+from muntin.data.orientation import upright
+from muntin.data.picture import PIXEL_LIMIT, as_mode
 from muntin.errors import UserError, unknown
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -100,6 +101,8 @@ class Preprocess:
         if not self.crop_ratio:
             return image if image.size == (width, height) else image.resize((width, height), resampling)
         cover_w, cover_h = _cover(image.size, int(width / self.crop_ratio), int(height / self.crop_ratio))
+        if cover_w * cover_h > PIXEL_LIMIT:
+            raise UserError(f"a picture of {image.width} x {image.height} would become {cover_w} x {cover_h}: crop it")
         if image.size != (cover_w, cover_h):
             image = image.resize((cover_w, cover_h), resampling)
         left, top = round((cover_w - width) / 2), round((cover_h - height) / 2)

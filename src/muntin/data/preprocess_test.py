@@ -101,3 +101,8 @@ def test_missing_fields_and_other_types_are_refused():
         Preprocess.from_dict({"image_size": [8, 8]})
     with pytest.raises(UserError, match="must be an object"):
         Preprocess.from_dict([1, 2])
+
+
+def test_a_thin_line_is_refused_before_it_becomes_a_huge_picture():
+    with pytest.raises(UserError, match="a picture of 1 x 60000 would become 256 x 15360000: crop it"):
+        Preprocess().resize(Image.new("RGB", (1, 60_000)))

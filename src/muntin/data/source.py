@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+import numpy as np
 from PIL import Image
 
 
@@ -32,6 +33,14 @@ class Source(Protocol):
 
     def name(self, index: int) -> str:
         """The file's name alone, without decoding."""
+
+
+def shards_of(source: Source) -> np.ndarray | None:
+    """The number of the shard that each sample lies in, (len,) int64, for sources that are quick when read shard by
+    shard; None for all others, which have no method `shards`.
+    """
+    shards = getattr(source, "shards", None)
+    return shards() if shards else None
 
 
 class Splits(NamedTuple):

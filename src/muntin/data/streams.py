@@ -22,3 +22,8 @@ def sample_stream(seed: int, epoch: int, index: int) -> np.random.Generator:
 def batch_stream(seed: int, epoch: int, number: int, rank: int) -> np.random.Generator:
     """For the mixing of one batch."""
     return np.random.default_rng((2, seed, epoch, number, rank))
+
+
+def replacement_stream(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """For which samples are tried in the place of one that cannot be read."""
+    return np.random.default_rng((3, seed, epoch, index))

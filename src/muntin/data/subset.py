@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from muntin.data.listing import listing
-from muntin.data.source import Sample, Source, Splits
+from muntin.data.source import Sample, Source, Splits, shards_of
 from muntin.errors import UserError
 
 
@@ -28,6 +28,10 @@ class Subset:
 
     def name(self, index: int) -> str:
         return self.source.name(self.indices[index])
+
+    def shards(self) -> np.ndarray | None:
+        shards = shards_of(self.source)
+        return None if shards is None else shards[self.indices]
 
 
 def few_labels(source: Source, per_class: int, seed: int) -> Subset:

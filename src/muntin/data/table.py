@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
+from muntin.data.class_names import sorted_classes
 from muntin.data.files import Files
 from muntin.data.listing import listing
 from muntin.errors import UserError
@@ -27,7 +29,7 @@ class Table(Files):
 
     def __init__(self, path: str | Path, *, labelled: bool = True):
         path = Path(path)
-        rows, columns = _rows(path)
+        rows, columns = read_rows(path)
         needed = ["path", "label"] if labelled else ["path"]
         if missing := [name for name in needed if name not in columns]:
             raise UserError(
@@ -41,15 +43,15 @@ class Table(Files):
             if blank := [name for name in needed if not row[name]]:
                 raise UserError(f"{path}, line {number}: no {listing(blank)}; every line needs {','.join(needed)}")
             if "split" in columns and row["split"] not in SPLITS:
-                raise UserError(f"{path}, line {number}: unknown split '{row['split']}'; use train or val")
+                raise UserError(f"{path}, line {number}: unknown split {row['split']!r}; use train or val")
 
         files = [path.parent / row["path"] for _, row in rows]
-        if missing := [str(file) for file in files if not file.is_file()]:
+        if missing := [str(file) for file in files if not os.path.isfile(file)]:
             raise UserError(
                 f"{path} lists {len(missing)} of {len(files)} files that do not exist (paths are relative to the CSV "
                 f"file): {listing(missing, 5)}"
             )
-        classes = _sorted_classes({row["label"] for _, row in rows}) if labelled else []
+        classes = sorted_classes({row["label"] for _, row in rows}) if labelled else []
         if len(classes) == 1:
             raise UserError(f"{path} has one class ({classes[0]}); a classifier needs at least two")
         place = {name: label for label, name in enumerate(classes)}
@@ -61,7 +63,7 @@ class Table(Files):
         self.splits = [SPLITS[row["split"]] for _, row in rows] if "split" in columns else None
 
 
-def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
+def read_rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
     """Rows with their line numbers, blank lines left out, and the names of the columns."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # -sig: spreadsheets write a byte-order mark
@@ -72,9 +74,3 @@ def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a CSV file in UTF-8 ({error})") from None
     return rows, columns
-
-
-def _sorted_classes(names: set[str]) -> list[str]:
-    if all(name.isascii() and name.isdigit() for name in names):
-        return sorted(names, key=lambda name: (int(name), name))
-    return sorted(names)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from muntin.data.files import Files, pictures_below
-from muntin.data.source import Sample, Source
+from muntin.data.source import Sample, Source, shards_of
 from muntin.errors import UserError
 
 
@@ -38,3 +40,6 @@ class WithoutLabels:
 
     def name(self, index: int) -> str:
         return self.source.name(index)
+
+    def shards(self) -> np.ndarray | None:
+        return shards_of(self.source)

@@ -2,6 +2,7 @@
 
 from muntin.engine.ema import Ema as Ema
 from muntin.engine.environment import environment as environment
+from muntin.engine.freeze import freeze as freeze
 from muntin.engine.loop import FitResult as FitResult
 from muntin.engine.loop import fit as fit
 from muntin.engine.optim import Optim as Optim
@@ -22,6 +23,7 @@ __all__ = [
     "build_optimizer",
     "environment",
     "fit",
+    "freeze",
     "has_bf16",
     "parameter_groups",
 ]

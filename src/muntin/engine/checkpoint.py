@@ -3,7 +3,7 @@
     step_00000120/
         state.safetensors   every tensor: model/<name>, ema/<name>, optimizer/<parameter name>/<what>
         state.json          every number: updates done, best metric, ...
-        manifest.json       size and SHA-256 of every other file
+        manifest.json       format, step, hash of the recipe, size and SHA-256 of every other file, SHA-256 of itself
         ...                 whatever the caller adds
 
 A folder is written under a temporary name, flushed to the disk and renamed; none is ever changed afterwards. Nothing is
@@ -20,7 +20,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -28,9 +28,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from muntin.engine.writing import writing
 from muntin.errors import UserError
 
-TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
+TENSORS, NUMBERS, MANIFEST, BEST = "state.safetensors", "state.json", "manifest.json", "best"
+FORMAT = "muntin-checkpoint/1"
+MANIFEST_LIMIT = 1 << 20  # bytes; more is no manifest of ours, and is not read
 
 _log = logging.getLogger("muntin")
 
@@ -41,17 +44,27 @@ def step_folder(checkpoints: Path, update: int) -> Path:
 
 
 def save(
-    folder: Path, tensors: dict[str, Tensor], numbers: dict[str, Any], add: Callable[[Path], None] | None = None
+    folder: Path,
+    tensors: dict[str, Tensor],
+    numbers: dict[str, Any],
+    *,
+    step: int,
+    recipe: str = "",
+    add: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a checkpoint to `folder`; `add(path)` may put more files beside it before it is sealed.
 
-    A folder that is there already is replaced as a whole, by renaming.
+    step: updates done; recipe: a hash of what is run. Both go into the manifest.
+    A folder that is there already is replaced as a whole, by renaming. Raises RunError when it cannot be written:
+    every older checkpoint is then as it was.
     """
-    with _sealed(folder) as new:
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    with writing(f"the checkpoint of step {step}", folder.parent, needs=size), _renamed(folder) as new:
         save_file(_storable(tensors), new / TENSORS)
         (new / NUMBERS).write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
         if add is not None:
             add(new)
+        _seal(new, step, recipe)
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -60,35 +73,60 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UserError(f"checkpoint {folder} is damaged: {fault}; use another one")
     try:
         return load_file(folder / TENSORS), json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise UserError(f"checkpoint {folder} cannot be read: {error}; use another one") from None
 
 
 def damage(folder: Path) -> str:
-    """What is wrong with a checkpoint, in a few words; empty when every file is as it was written."""
+    """What is wrong with a checkpoint, in a few words; empty when every file is, bit for bit, as it was written."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
-    except FileNotFoundError:
-        return f"{MANIFEST} is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return f"{MANIFEST} cannot be read"
-    for name in {TENSORS, NUMBERS} - files.keys():
+        manifest = read_manifest(folder)
+    except UserError as error:
+        return str(error)
+    for name in {TENSORS, NUMBERS} - manifest["files"].keys():
         return f"{name} is not in {MANIFEST}"
-    for name, (size, digest) in files.items():
+    for name, entry in manifest["files"].items():
         file = folder / name
         if not file.is_file():
             return f"{name} is missing"
-        if file.stat().st_size != size:
-            return f"{name} has {file.stat().st_size} bytes, not {size}"
-        if _sha256(file) != digest:
+        if file.stat().st_size != entry["bytes"]:
+            return f"{name} has {file.stat().st_size} bytes, not {entry['bytes']}"
+        if _sha256(file) != entry["sha256"]:
             return f"{name} has other contents than were written"
     return ""
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """{"format", "step", "recipe", "files": {name: {"bytes", "sha256"}}} of a checkpoint, as it was written.
+
+    Raises UserError, in a few words, when it is not.
+    """
+    try:
+        with (folder / MANIFEST).open("rb") as file:
+            text = file.read(MANIFEST_LIMIT)
+        manifest = json.loads(text)
+        form, names = manifest["format"], [PurePosixPath(name) for name in manifest["files"]]
+        as_written = _manifest_text({key: value for key, value in manifest.items() if key != "sha256"}) == text
+    except FileNotFoundError:
+        raise UserError(f"{MANIFEST} is missing") from None
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{MANIFEST} cannot be read") from None
+    if not as_written:
+        raise UserError(f"{MANIFEST} has other contents than were written")
+    if form != FORMAT:
+        raise UserError(f"{MANIFEST} has format {form}, and this version of muntin reads {FORMAT}")
+    for name in names:
+        if name.is_absolute() or ".." in name.parts:
+            raise UserError(f"{MANIFEST} names a file outside of the checkpoint, {name}")
+    return manifest
+
+
 def latest(checkpoints: Path) -> Path | None:
-    """The newest undamaged step folder, or None. Each newer one that is damaged is named in a warning."""
-    for folder in reversed(_steps(checkpoints)):
+    """The newest undamaged step folder, else an undamaged `best`, else None.
+
+    Each that is damaged and would have come first is named in a warning.
+    """
+    for folder in reversed(_all(checkpoints)):
         fault = damage(folder)
         if not fault:
             return folder
@@ -97,8 +135,17 @@ def latest(checkpoints: Path) -> Path | None:
 
 
 def exist(checkpoints: Path) -> bool:
-    """Whether there is any step folder, damaged or not."""
-    return bool(_steps(checkpoints))
+    """Whether there is any checkpoint, damaged or not, or one that `recover` brings back."""
+    return bool(_all(checkpoints)) or any(_replaced(checkpoints))
+
+
+def recover(checkpoints: Path) -> None:
+    """Clean up after a crash: a folder that was being replaced comes back, what was unfinished goes."""
+    for old in _replaced(checkpoints):
+        name = old.name[1:].split(".", 1)[0]
+        if not (checkpoints / name).exists():
+            old.rename(checkpoints / name)
+    _remove_unfinished(checkpoints)
 
 
 def keep_last(checkpoints: Path, count: int, saved: Path) -> None:
@@ -107,14 +154,15 @@ def keep_last(checkpoints: Path, count: int, saved: Path) -> None:
     `best` stays, and so does `saved`, the folder just written: after a resume that skipped a damaged one it is not the
     one with the highest number.
     """
-    old = [folder for folder in _steps(checkpoints)[:-count] if folder != saved]
-    for folder in [*old, *checkpoints.glob(".*.unfinished")]:
-        shutil.rmtree(folder)
+    for folder in _steps(checkpoints)[:-count]:
+        if folder != saved:
+            shutil.rmtree(folder, ignore_errors=True)  # what resists is tried again after the next save
+    _remove_unfinished(checkpoints)
 
 
 def mark_best(folder: Path) -> None:
     """Make `best`, beside `folder`, the same checkpoint; by hard links, so that it costs no space while both exist."""
-    with _renamed(folder.parent / "best") as new:
+    with writing("the best checkpoint", folder.parent), _renamed(folder.parent / BEST) as new:
         shutil.copytree(folder, new, copy_function=_link, dirs_exist_ok=True)
 
 
@@ -149,6 +197,21 @@ def _steps(checkpoints: Path) -> list[Path]:
     return sorted(folder for folder in checkpoints.glob("step_*") if folder.is_dir())
 
 
+def _all(checkpoints: Path) -> list[Path]:
+    """`best`, where it is, and the step folders, the newest last."""
+    return [folder for folder in (checkpoints / BEST, *_steps(checkpoints)) if folder.is_dir()]
+
+
+def _replaced(checkpoints: Path) -> list[Path]:
+    """Folders that had to make room for a new one of their name, when a crash came between the two renames."""
+    return sorted(checkpoints.glob(".*.old.unfinished"))
+
+
+def _remove_unfinished(checkpoints: Path) -> None:
+    for folder in checkpoints.glob(".*.unfinished"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """On the CPU, each with memory of its own, as safetensors needs (tied weights share theirs)."""
     seen: set[int] = set()
@@ -163,33 +226,39 @@ def _storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return stored
 
 
-@contextmanager
-def _sealed(folder: Path) -> Iterator[Path]:
-    """A new folder to write to; given its manifest, flushed and renamed to `folder` at the end."""
-    with _renamed(folder) as new:
-        yield new
-        files = sorted(file for file in new.rglob("*") if file.is_file())
-        entries = {f.relative_to(new).as_posix(): {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files}
-        (new / MANIFEST).write_text(json.dumps({"files": entries}, indent=2) + "\n", encoding="utf-8")
-        for path in [*files, new / MANIFEST, new]:
-            _flush(path)
+def _seal(new: Path, step: int, recipe: str) -> None:
+    """Give a folder its manifest."""
+    files = sorted(file for file in new.rglob("*") if file.is_file())
+    entries = {f.relative_to(new).as_posix(): {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files}
+    (new / MANIFEST).write_bytes(_manifest_text({"format": FORMAT, "step": step, "recipe": recipe, "files": entries}))
+
+
+def _manifest_text(manifest: dict[str, Any]) -> bytes:
+    """The one way to write a manifest, its own SHA-256 included; any other byte in the file is damage."""
+    digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+    return (json.dumps(manifest | {"sha256": digest}, indent=2) + "\n").encode()
 
 
 @contextmanager
 def _renamed(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its name at the end, or is removed when something fails."""
+    """A new folder beside `folder` that takes its name at the end, flushed, or is removed when something fails."""
     mark = uuid.uuid4().hex[:8]
     new, old = (folder.parent / f".{folder.name}.{mark}.{kind}.unfinished" for kind in ("new", "old"))
-    new.mkdir(parents=True)
     try:
+        new.mkdir(parents=True)
         yield new
+        for path in [*new.rglob("*"), new]:
+            _flush(path)
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
     except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
         shutil.rmtree(new, ignore_errors=True)
         raise
-    _flush(folder.parent)
+    for place in (folder.parent, folder.parent.parent):  # which may have got its entry by this
+        _flush(place)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -11,12 +13,13 @@ from typing import Any
 class Interruption:
     """`with Interruption() as interruption:` turns SIGINT and SIGTERM into `interruption.asked`, read between updates.
 
-    A second Ctrl-C raises KeyboardInterrupt at once. Outside of the main thread, where Python delivers no signals, it
-    changes nothing and `asked` stays False.
+    A second Ctrl-C raises KeyboardInterrupt at once; a second SIGTERM changes nothing. Outside of the main thread,
+    where Python delivers no signals, it changes nothing and `asked` stays False.
     """
 
     def __init__(self) -> None:
         self.asked = False
+        self._at_once = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -30,7 +33,18 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT:
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Work that may be broken off anywhere: a wish, an earlier one too, raises KeyboardInterrupt inside."""
+        if self.asked:
             raise KeyboardInterrupt
-        self.asked = True
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        again, self.asked = self.asked, True
+        if self._at_once or (again and number == signal.SIGINT):
+            raise KeyboardInterrupt

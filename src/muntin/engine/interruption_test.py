@@ -25,6 +25,15 @@ def test_a_second_ctrl_c_stops_at_once_but_a_second_sigterm_waits():
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_work_that_may_be_broken_off_is_at_the_first_signal():
+    with Interruption() as interruption:
+        with pytest.raises(KeyboardInterrupt), interruption.at_once():
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # no longer
+        with pytest.raises(KeyboardInterrupt), interruption.at_once():
+            raise AssertionError("asked for before, so it should not even begin")
+
+
 def test_it_may_be_used_outside_of_the_main_thread():
     asked = []
 

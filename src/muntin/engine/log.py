@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ import torch
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
+
+from muntin.engine.writing import writing
 
 DRAW_SECONDS = 0.25  # between two drawings of the live line
 
@@ -40,13 +43,15 @@ class Log:
         images: int,
         device: torch.device,
         done: int = 0,
+        evaluated: bool = True,
         console: Console | None = None,
     ):
         """updates: of the whole run; images: of one update; main: this is process 0.
 
-        done: updates that a resumed run has behind it; lines of metrics.jsonl from after them are removed.
+        done: updates that a resumed run has behind it; lines of metrics.jsonl from after them are removed. So is a val
+        line of the last of them, unless it was `evaluated`.
         """
-        self.history = _lines_until(done, out / "metrics.jsonl")
+        self.history = _lines_until(done, evaluated, out / "metrics.jsonl")
         self._main, self._epochs, self._updates, self._images, self._device = main, epochs, updates, images, device
         self._out, self._first, self._started = out, done, time.perf_counter()
         self._console = console or Console(highlight=False, markup=False, emoji=False)
@@ -59,8 +64,7 @@ class Log:
         if not self._main:
             return self
         self._out.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(line) + "\n" for line in self.history)
-        (self._out / "metrics.jsonl").write_text(lines, encoding="utf-8")
+        self._rewrite()
         if (writer := _summary_writer()) is not None:
             self._board = writer(str(self._out / "tensorboard"), purge_step=self._first + 1)
         if self._console.is_terminal:
@@ -74,7 +78,8 @@ class Log:
         if self._live is not None:
             self._live.stop()
         if self._board is not None:
-            self._board.close()
+            with contextlib.suppress(OSError):  # a full disk has been spoken of by then
+                self._board.close()
 
     def say(self, text: str) -> None:
         """One line of text."""
@@ -116,6 +121,13 @@ class Log:
         numbers = " · ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self.say(f"epoch {epoch}/{self._epochs} · val · {numbers}")
 
+    def _rewrite(self) -> None:
+        """metrics.jsonl with the lines of `history`: the old file or the new one, whenever the run is killed."""
+        with writing("metrics.jsonl", self._out):
+            new = self._out / ".metrics.jsonl.unfinished"
+            new.write_text("".join(json.dumps(line) + "\n" for line in self.history), encoding="utf-8")
+            new.replace(self._out / "metrics.jsonl")
+
     def _speed(self) -> dict[str, float]:
         seconds = max(time.perf_counter() - self._since, 1e-9)
         return {
@@ -143,8 +155,10 @@ class Log:
         self.history.append(line)
         if not self._main:
             return
-        with (self._out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with writing("metrics.jsonl", self._out), (self._out / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint on the disk must find the lines before it there
         if self._board is not None:
             for name, value in line.items():
                 if name not in ("step", "split"):
@@ -163,15 +177,17 @@ def memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _lines_until(step: int, file: Path) -> list[dict[str, Any]]:
+def _lines_until(step: int, evaluated: bool, file: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file up to `step`; what came after a checkpoint is done again when resuming from it."""
     if step == 0 or not file.is_file():
         return []
     lines = []
-    for text in file.read_text(encoding="utf-8").splitlines():
+    for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
         with contextlib.suppress(json.JSONDecodeError):  # the last line may be cut short by a crash
             lines.append(json.loads(text))
-    return [line for line in lines if line["step"] <= step]
+    again = None if evaluated else (step, "val")
+    whole = [line for line in lines if isinstance(line, dict) and {"step", "split"} <= line.keys()]
+    return [line for line in whole if line["step"] <= step and (line["step"], line["split"]) != again]
 
 
 @functools.cache

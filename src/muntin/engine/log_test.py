@@ -1,4 +1,5 @@
 import builtins
+import errno
 import io
 import json
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from muntin.engine import log as log_module
 from muntin.engine.environment import environment
 from muntin.engine.log import Log, memory
+from muntin.errors import RunError
 
 CPU = torch.device("cpu")
 
@@ -105,6 +107,42 @@ def test_resuming_drops_the_lines_that_will_be_written_again(tmp_path):
         pass
     assert log.history == lines[:2]
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_an_evaluation_that_is_made_again_loses_its_old_line(tmp_path):
+    lines = [{"epoch": 1, "step": 4, "split": split} for split in ("train", "val")]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with _log(tmp_path, done=4) as log:
+        assert log.history == lines
+    with _log(tmp_path, done=4, evaluated=False) as log:
+        assert log.history == lines[:1]
+
+
+@pytest.mark.parametrize("harm", [b"\xff\xfe{", b"7\n", b"null\n[1]\n{}\n"])
+def test_what_is_no_line_of_metrics_is_left_out_on_resuming(tmp_path, harm):
+    line = {"epoch": 1, "step": 2, "split": "train"}
+    (tmp_path / "metrics.jsonl").write_bytes(json.dumps(line).encode() + b"\n" + harm)
+    with _log(tmp_path, done=4) as log:
+        assert log.history == [line]
+
+
+def test_a_resumed_run_killed_while_it_rewrites_its_metrics_keeps_the_old_ones(tmp_path, monkeypatch):
+    text = json.dumps({"epoch": 1, "step": 2, "split": "train"}) + "\n"
+    (tmp_path / "metrics.jsonl").write_text(text)
+    monkeypatch.setattr(log_module.Path, "write_text", lambda *given, **named: 1 / 0)
+    with pytest.raises(ZeroDivisionError), _log(tmp_path, done=4):
+        pass
+    assert (tmp_path / "metrics.jsonl").read_text() == text
+
+
+def test_a_disk_that_is_full_for_metrics_ends_the_run_with_a_sentence(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with _log(tmp_path) as log:
+        monkeypatch.setattr(log_module.os, "fsync", full)
+        with pytest.raises(RunError, match=r"metrics.jsonl could not be written to .*: No space left on device"):
+            log.val(1, 4, {"top1": 0.5})
 
 
 def test_other_processes_are_silent(tmp_path, capsys):

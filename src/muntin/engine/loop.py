@@ -6,22 +6,23 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from muntin.engine import checkpoint, parallel, precision
 from muntin.engine.ema import Ema
 from muntin.engine.interruption import Interruption
 from muntin.engine.log import Log
 from muntin.engine.optim import Optim, build_optimizer
+from muntin.engine.out_of_memory import is_out_of_memory, memory_report
 from muntin.engine.schedule import Schedule
-from muntin.engine.step import Batch, Batches, Outcome, Step
+from muntin.engine.state import Keeper, State
+from muntin.engine.step import Batch, Batches, Step
 from muntin.engine.training import Training
-from muntin.errors import UserError, unknown
+from muntin.errors import RunError, UserError, unknown
 
 Evaluate = Callable[[nn.Module], dict[str, float]]
 
@@ -39,34 +40,6 @@ class FitResult(NamedTuple):
     """The task, trained in place, in eval mode; with the averaged weights where there is an EMA."""
 
 
-@dataclass
-class _State:
-    """Where a run is, apart from its tensors; `state.json` holds it."""
-
-    update: int = 0  # updates done
-    updates_per_epoch: int = 0
-    sums: dict[str, float] = field(default_factory=dict)  # of losses and gradient norm since the last train line
-    summed: int = 0  # updates in them
-    metrics: dict[str, float] = field(default_factory=dict)
-    best: dict[str, Any] | None = None
-    evaluation_due: bool = False  # the epoch is trained, its evaluation failed
-
-    def add(self, outcome: Outcome) -> float:
-        """Count one update; its total loss."""
-        self.update += 1
-        self.summed += 1
-        total = sum(outcome.losses.values())
-        parts = outcome.losses if len(outcome.losses) > 1 else {}
-        for name, value in {**parts, "loss": total, "grad_norm": outcome.grad_norm}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        return total
-
-    def take_means(self) -> dict[str, float]:
-        means = {name: value / self.summed for name, value in self.sums.items()}
-        self.sums, self.summed = {}, 0
-        return means
-
-
 def fit(
     task: nn.Module,
     train: Batches,
@@ -79,6 +52,7 @@ def fit(
     best_by: str = "",
     higher_is_better: bool = True,
     resume: bool = False,
+    recipe: str = "",
     on_save: Callable[[nn.Module, Path], None] | None = None,
 ) -> FitResult:
     """Train `task` in place, on the device it is on, and keep everything about it under `out`.
@@ -91,10 +65,12 @@ def fit(
     best_by: the metric whose best evaluation is kept as checkpoints/best; empty: none is.
     resume: go on from the newest undamaged checkpoint in `out`, in the middle of an epoch if it was taken there. The
         run is then, bit for bit, what it would have been without the stop (on the same number of processes).
+    recipe: a hash of what is run; a checkpoint of another is not resumed.
     on_save: puts more files, such as the exported model, into the folder of every checkpoint.
 
-    Ctrl-C and SIGTERM end a run after the current update with a checkpoint and KeyboardInterrupt.
-    Raises UserError for what cannot work as given, RunError when loss or gradients are no longer finite.
+    Ctrl-C and SIGTERM end a run after the current update, and an evaluation at once, with a checkpoint and
+    KeyboardInterrupt. Raises UserError for what cannot work as given, RunError when loss or gradients are not finite
+    more than `training.skip_nonfinite` times, when a checkpoint cannot be written, and when memory runs out.
     """
     updates_per_epoch = _updates_per_epoch(train, training)
     scale, device = optim.scale(training.batch_size), next(task.parameters()).device
@@ -103,12 +79,13 @@ def fit(
     parallel.broadcast(task)
     ema = Ema(task, training.ema) if training.ema else None
     optimizer = build_optimizer(task, optim, training.batch_size)
+    keeper = Keeper(folder, task, ema, optimizer, keep_last=training.keep_last, recipe=recipe, on_save=on_save)
     if resume:
-        state = _load(folder, task, ema, optimizer, updates_per_epoch)
+        state = keeper.load(updates_per_epoch)
     elif checkpoint.exist(folder):
         raise UserError(f"{folder} holds checkpoints already; resume that run, or choose another folder")
     else:
-        state = _State(updates_per_epoch=updates_per_epoch)
+        state = State(updates_per_epoch=updates_per_epoch)
 
     model = parallel.wrap(task, checkpointing=training.checkpointing, compile=training.compile)
     step = Step(
@@ -131,19 +108,27 @@ def fit(
         images=training.batch_size,
         device=device,
         done=state.update,
+        evaluated=not state.evaluation_due,
     )
+    batches = _Timed(iter(()))
     with _own_settings(training.threads, device), Interruption() as interruption, log:
         log.say(_opening(optim, training, scale, updates_per_epoch, schedule.epochs, state.update))
 
+        def save(best: bool = False) -> None:
+            with log.pause("saving"):
+                keeper.save(state, best)
+
         def evaluate_epoch(epoch: int) -> bool:
-            """Whether it is the best so far. An evaluation that fails costs no training: the epoch is saved before."""
+            """Whether it is the best so far. One that is broken off costs no training: the epoch is saved before."""
             assert evaluate
             try:
-                with log.pause("evaluating"):
+                with log.pause("evaluating"), interruption.at_once():
                     state.metrics = _evaluated(evaluate, kept, device, training)
-            except Exception:
+            except BaseException as stop:
                 state.evaluation_due = True
-                _save(folder, task, ema, optimizer, state, training.keep_last, False, on_save, wait=False)
+                keeper.save(state, wait=False)
+                if isinstance(stop, KeyboardInterrupt):
+                    raise _interrupted(state, folder) from None
                 raise
             state.evaluation_due = False
             log.val(epoch + 1, state.update, state.metrics)
@@ -155,30 +140,36 @@ def fit(
 
         try:
             if state.evaluation_due and evaluate:
-                improved = evaluate_epoch(state.update // updates_per_epoch - 1)
-                with log.pause("saving"):
-                    _save(folder, task, ema, optimizer, state, training.keep_last, improved, on_save)
+                save(best=evaluate_epoch(state.update // updates_per_epoch - 1))
             task.train()
             while state.update < updates:
                 epoch, done = divmod(state.update, updates_per_epoch)
                 batches = _Timed(train.epoch(epoch, done * training.accumulate))
                 for number in range(done + 1, updates_per_epoch + 1):
-                    outcome = step(state.update, batches, interruption.asked)
-                    if ema:
+                    may_skip = state.skipped < training.skip_nonfinite
+                    outcome = step(state.update, batches, lambda: interruption.asked, may_skip)
+                    if ema and outcome.finite:
                         ema.update()
                     loss, ended, improved = state.add(outcome), number == updates_per_epoch, False
+                    if not outcome.finite:
+                        log.say(_skipped(state, loss, outcome.grad_norm, training))
                     log.progress(epoch + 1, state.update, loss, outcome.lr, batches.take_seconds())
-                    if ended or (training.log_every and state.update % training.log_every == 0):
+                    if state.summed and (ended or _every(training.log_every, state.update)):
                         log.train(epoch + 1, state.update, state.take_means(), outcome.lr, epoch_ended=ended)
                     if evaluate and ended and _due(epoch, training.eval_every, schedule.epochs):
-                        improved = evaluate_epoch(epoch)
-                    if outcome.stop or improved or (ended and _due(epoch, training.save_every, schedule.epochs)):
-                        with log.pause("saving"):
-                            _save(folder, task, ema, optimizer, state, training.keep_last, improved, on_save)
+                        state.evaluation_due = outcome.stop  # there is no time left for it
+                        improved = not outcome.stop and evaluate_epoch(epoch)
+                    saves = ended and _due(epoch, training.save_every, schedule.epochs)
+                    if saves or outcome.stop or improved or _every(training.save_steps, state.update):
+                        save(best=improved)
                     if outcome.stop:
-                        raise KeyboardInterrupt(
-                            f"interrupted after step {state.update}, saved in {folder}: resume from it"
-                        )
+                        raise _interrupted(state, folder)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            doing, shape = ("evaluating", ()) if state.evaluation_due else ("training", batches.shape)
+            report = memory_report(task, optimizer, ema, training, shape)
+            raise RunError(f"out of memory on {device} while {doing}, after step {state.update}: {report}") from error
         finally:
             parallel.unwrap(task)
     if ema:
@@ -187,15 +178,17 @@ def fit(
 
 
 class _Timed(Iterator[Batch]):
-    """Batches, with the time that was spent waiting for them."""
+    """Batches, with the time that was spent waiting for them, and the shape of the last one's pictures."""
 
     def __init__(self, batches: Iterator[Batch]):
         self._batches, self._seconds = batches, 0.0
+        self.shape: tuple[int, ...] = ()
 
     def __next__(self) -> Batch:
         start = time.perf_counter()
         batch = next(self._batches)
         self._seconds += time.perf_counter() - start
+        self.shape = tuple(batch["image"].shape) if "image" in batch else ()
         return batch
 
     def take_seconds(self) -> float:
@@ -243,6 +236,22 @@ def _due(epoch: int, every: int, epochs: int) -> bool:
     return epoch + 1 == epochs or (every > 0 and (epoch + 1) % every == 0)
 
 
+def _every(count: int, update: int) -> bool:
+    """Whether what happens every `count` updates (0: never) happens after `update` of them."""
+    return count > 0 and update % count == 0
+
+
+def _skipped(state: State, loss: float, grad_norm: float, training: Training) -> str:
+    return (
+        f"step {state.update} skipped: loss {loss:g}, gradient norm {grad_norm:g} "
+        f"({state.skipped} of at most {training.skip_nonfinite})"
+    )
+
+
+def _interrupted(state: State, folder: Path) -> KeyboardInterrupt:
+    return KeyboardInterrupt(f"interrupted after step {state.update}, saved in {folder}: resume from it")
+
+
 def _evaluated(evaluate: Evaluate, task: nn.Module, device: torch.device, training: Training) -> dict[str, float]:
     task.eval()
     # no_grad, not inference_mode: what a module caches here must serve training too.
@@ -250,68 +259,10 @@ def _evaluated(evaluate: Evaluate, task: nn.Module, device: torch.device, traini
         return {name: float(value) for name, value in evaluate(task).items()}
 
 
-def _better(state: _State, best_by: str, higher_is_better: bool) -> bool:
+def _better(state: State, best_by: str, higher_is_better: bool) -> bool:
     if best_by not in state.metrics:
         raise unknown("metric", best_by, state.metrics, see="best_by names one that evaluate gives")
     value = state.metrics[best_by]
     if state.best is None:
         return not math.isnan(value)
     return value > state.best[best_by] if higher_is_better else value < state.best[best_by]
-
-
-def _save(
-    folder: Path,
-    task: nn.Module,
-    ema: Ema | None,
-    optimizer: torch.optim.Optimizer,
-    state: _State,
-    keep_last: int,
-    best: bool,
-    on_save: Callable[[nn.Module, Path], None] | None,
-    wait: bool = True,
-) -> None:
-    """Write a checkpoint. `wait` for the other processes, unless they may be lost."""
-    if parallel.rank() == 0:
-        parts: dict[str, dict[str, Tensor]] = {
-            "model": task.state_dict(),
-            "ema": ema.module.state_dict() if ema else {},
-            "optimizer": checkpoint.optimizer_tensors(optimizer),
-        }
-        tensors = {f"{part}/{name}": tensor for part in parts for name, tensor in parts[part].items()}
-        where = checkpoint.step_folder(folder, state.update)
-        add = (lambda path: on_save(ema.module if ema else task, path)) if on_save else None
-        checkpoint.save(where, tensors, asdict(state), add)
-        if best:
-            checkpoint.mark_best(where)
-        checkpoint.keep_last(folder, keep_last, where)
-    if wait:
-        parallel.barrier()  # no process may end, and have the others ended, before the files are there
-
-
-def _load(
-    folder: Path, task: nn.Module, ema: Ema | None, optimizer: torch.optim.Optimizer, updates_per_epoch: int
-) -> _State:
-    found = checkpoint.latest(folder)
-    if found is None:
-        raise UserError(f"nothing to resume: no undamaged checkpoint in {folder}; start without resume")
-    tensors, numbers = checkpoint.load(found)
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
-    for key, tensor in tensors.items():
-        part, _, name = key.partition("/")
-        parts[part][name] = tensor
-    state = _State(**numbers)
-    if state.updates_per_epoch != updates_per_epoch:
-        raise UserError(
-            f"{found} was made with {state.updates_per_epoch} updates an epoch and this run has {updates_per_epoch}; "
-            f"resume with the same data, batch_size and accumulate"
-        )
-    if bool(parts["ema"]) != (ema is not None):
-        raise UserError(f"{found} was made {'with' if parts['ema'] else 'without'} an EMA; resume with the same `ema`")
-    try:
-        task.load_state_dict(parts["model"])
-        if ema is not None:
-            ema.module.load_state_dict(parts["ema"])
-    except RuntimeError as error:
-        raise UserError(f"{found} holds another model: {' '.join(str(error).split())[:300]}") from None
-    checkpoint.load_optimizer(optimizer, parts["optimizer"])
-    return state

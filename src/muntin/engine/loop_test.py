@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -259,6 +260,98 @@ def test_evaluations_and_checkpoints_come_as_often_as_wanted(tmp_path):
     assert steps == [4, 6, 8, 12, 16, 18, 20, 24, 28, 30]
 
 
+def test_checkpoints_come_in_the_middle_of_an_epoch_where_wanted(tmp_path):
+    _fit(tmp_path, training={"save_steps": 4, "save_every": 0, "keep_last": 9})
+    saved = [int(path.name[-2:]) for path in sorted((tmp_path / "checkpoints").iterdir())]
+    assert saved == [4, 8, 12, 16, 18]
+
+
+def test_recomputing_activations_changes_no_number(tmp_path):
+    """So a run that is out of memory may be resumed with it."""
+    plain, less = (
+        _fit(tmp_path / str(on), Toy(dropout=0.3), training={"checkpointing": on}).task.state_dict()
+        for on in (False, True)
+    )
+    _assert_equal_states(plain, less)
+
+
+@pytest.mark.parametrize("moment", ["before the evaluation", "in the evaluation"])
+def test_a_signal_breaks_an_evaluation_off_at_once_and_it_is_made_up_for(tmp_path, moment):
+    def evaluate(task):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(100):
+            pass
+        raise AssertionError("the evaluation went on")
+
+    train = Toys()
+    if moment == "before the evaluation":
+        train.before_batch = lambda epoch, number: (epoch, number) == (0, 5) and os.kill(os.getpid(), signal.SIGTERM)
+    whole = _fit(tmp_path / "whole", evaluate=_evaluate, best_by="top1")
+    with pytest.raises(KeyboardInterrupt, match="interrupted after step 6, saved in"):
+        _fit(tmp_path / "parts", train=train, evaluate=evaluate, best_by="top1")
+    parts = _fit(tmp_path / "parts", evaluate=_evaluate, best_by="top1", resume=True)
+    assert _without_speed(parts.history) == _without_speed(whole.history)
+    assert _without_speed([parts.best]) == _without_speed([whole.best])
+
+
+def test_a_best_that_a_crash_left_unmarked_is_marked_on_resuming(tmp_path, monkeypatch):
+    scores = {"evaluate": lambda task: {"score": 1.0}, "best_by": "score"}
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "mark_best", lambda folder: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            _fit(tmp_path, **scores)
+    assert not (tmp_path / "checkpoints" / "best").exists()
+    _fit(tmp_path, **scores, resume=True)
+    assert checkpoint.read_manifest(tmp_path / "checkpoints" / "best")["step"] == 6
+
+
+def test_a_checkpoint_of_another_recipe_is_not_resumed(tmp_path):
+    _fit(tmp_path, recipe="one")
+    with pytest.raises(UserError, match=r"made by another recipe \(hash one, not two\)"):
+        _fit(tmp_path, recipe="two", resume=True)
+
+
+class Greedy(Toy):
+    """Runs out of memory, as torch says it on the CPU or on CUDA, or Python or the system says it."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def losses(self, batch):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_running_out_of_memory_says_what_took_it_and_what_to_change(tmp_path, error):
+    with pytest.raises(RunError, match="out of memory on cpu while training, after step 0") as stop:
+        _fit(tmp_path, Greedy(error), training={"ema": 0.5})
+    for words in ("parameters 0.0 MiB", "gradients", "optimizer", "EMA", "activations of 4 x 6", "--accumulate 2"):
+        assert words in str(stop.value)
+    assert "--checkpointing" in str(stop.value)
+
+
+def test_running_out_of_memory_in_an_evaluation_speaks_of_its_batch(tmp_path):
+    def evaluate(task):
+        raise MemoryError
+
+    with pytest.raises(RunError, match=r"while evaluating, after step 6: .*to need less: a smaller val_batch_size"):
+        _fit(tmp_path, evaluate=evaluate)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path):
+    with pytest.raises(RuntimeError, match="of ours"):
+        _fit(tmp_path, Greedy(RuntimeError("a fault of ours")))
+
+
 def test_two_runs_with_one_seed_are_equal_and_with_two_are_not(tmp_path):
     states = []
     for number, seed in enumerate((1, 1, 2)):
@@ -325,6 +418,59 @@ def test_a_run_that_is_no_longer_finite_says_where_and_leaves_the_weights(tmp_pa
         _fit(tmp_path, task, training={"accumulate": accumulate, "checkpointing": True})
     assert "row13.png" in str(stop.value)
     assert all(torch.isfinite(p).all() for p in task.parameters())
+
+
+ROWS = (13, 4)  # of two updates of each epoch
+
+
+class BrokenTwice(Toy):
+    """Gives an infinite loss when either of two rows comes; its batch norm then meets a NaN."""
+
+    def losses(self, batch):
+        hit = any(f"row{row}.png" in batch["name"] for row in ROWS)
+        losses = super().losses({**batch, "image": batch["image"] * float("nan")} if hit else batch)
+        return {name: loss * (float("inf") if hit else 1) for name, loss in losses.items()}
+
+
+def _hit_steps(epochs=3):
+    """Steps, from 1, of the updates in which one of ROWS is."""
+    orders = [torch.randperm(24, generator=torch.Generator().manual_seed(epoch)).tolist() for epoch in range(epochs)]
+    return sorted({6 * e + order.index(row) // 4 + 1 for e, order in enumerate(orders) for row in ROWS})
+
+
+def test_updates_that_are_not_finite_are_skipped_and_counted(tmp_path, capsys):
+    hit = _hit_steps()
+    training = {"skip_nonfinite": len(hit), "log_every": 1, "save_steps": 1, "ema": 0.9, "keep_last": 99}
+    result = _fit(tmp_path, BrokenTwice(norm=True), training=training)
+    lines = [line for line in result.history if line["split"] == "train"]
+    assert sorted({*range(1, 19)} - {line["step"] for line in lines}) == hit
+    assert lines[-1]["skipped"] == len(hit)
+    assert "skipped" not in lines[0]
+    assert all(torch.isfinite(tensor).all() for tensor in result.task.state_dict().values())
+    said = capsys.readouterr().out
+    assert all(f"step {step} skipped: loss nan, gradient norm nan ({n} of at most {len(hit)})" in said
+               for n, step in enumerate(hit, 1))  # fmt: skip
+    states = [load_file(path / "state.safetensors") for path in sorted((tmp_path / "checkpoints").glob("step_*"))]
+    for step in hit[1:]:
+        _assert_equal_states(states[step - 1], states[step - 2])
+    assert not torch.equal(states[-1]["model/head.weight"], states[hit[-1] - 2]["model/head.weight"])
+
+
+@pytest.mark.parametrize("stop", [2, 9])
+def test_skipping_goes_on_alike_after_a_resume_and_ends_after_as_many(tmp_path, stop):
+    hit = _hit_steps()
+    training = {"skip_nonfinite": len(hit) - 1, "log_every": 1}
+    says = rf"stopped at step {hit[-1]} \(epoch 3\): loss is not finite"
+    with pytest.raises(RunError, match=says):
+        _fit(tmp_path / "whole", BrokenTwice(), training=training)
+    train = Toys()
+    train.before_batch = lambda epoch, number: 6 * epoch + number == stop and os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        _fit(tmp_path / "parts", BrokenTwice(), train, training=training)
+    with pytest.raises(RunError, match=says):
+        _fit(tmp_path / "parts", BrokenTwice(), training=training, resume=True)
+    whole, parts = ((tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", "parts"))
+    assert _without_speed(map(json.loads, parts)) == _without_speed(map(json.loads, whole))
 
 
 def test_a_batch_that_is_not_finite_is_blamed_itself(tmp_path):
@@ -408,16 +554,16 @@ def _jobs(out):
 
     parallel.setup("cpu")
     rank = parallel.rank()
-    for job in ("plain", "broken", "interrupted"):
+    for job in ("plain", "broken", "interrupted", "skipping"):
         train, task = Toys(2, rank, 2), Toy()
         if rank == 1:
             nn.init.zeros_(task.head.weight)  # fit gives every process the weights of process 0
-            if job == "broken":
+            if job in ("broken", "skipping"):
                 task = Broken("loss", when=23)
             if job == "interrupted":
                 train.before_batch = lambda epoch, number: number == 1 and os.kill(os.getpid(), signal.SIGTERM)
         try:
-            result = _fit(out / job, task, train, training=SHARED)
+            result = _fit(out / job, task, train, training=SHARED | {"skip_nonfinite": 9 if job == "skipping" else 0})
             save_file(result.task.state_dict(), out / f"{job}_{rank}.safetensors")
         except (RunError, KeyboardInterrupt) as stop:
             print(f"{job}: {type(stop).__name__}: {stop}", flush=True)
@@ -451,11 +597,21 @@ def test_all_processes_stop_when_one_loses_its_loss(two_processes):
     assert "row23.png" in said[1]
 
 
+def test_all_processes_skip_an_update_when_one_loses_its_loss(two_processes):
+    out, _ = two_processes
+    weights = [load_file(out / f"skipping_{rank}.safetensors") for rank in range(2)]
+    _assert_equal_states(*weights)
+    assert all(torch.isfinite(tensor).all() for tensor in weights[0].values())
+    _, numbers = checkpoint.load(checkpoint.latest(out / "skipping" / "checkpoints"))
+    orders = [torch.randperm(24, generator=torch.Generator().manual_seed(epoch)).tolist() for epoch in range(3)]
+    assert numbers["skipped"] == sum(order.index(23) % 4 > 1 for order in orders) > 0  # of four, process 1 takes two
+
+
 def test_all_processes_stop_at_one_step_when_one_is_asked_to(two_processes):
     out, said = two_processes
     for words in said:
-        assert "interrupted: KeyboardInterrupt: interrupted after step 2" in words
-    assert checkpoint.latest(out / "interrupted" / "checkpoints").name == "step_00000002"
+        assert "interrupted: KeyboardInterrupt: interrupted after step 1" in words
+    assert checkpoint.latest(out / "interrupted" / "checkpoints").name == "step_00000001"
 
 
 if __name__ == "__main__":

@@ -80,6 +80,17 @@ def barrier() -> None:
         dist.barrier()
 
 
+def agree(error: Exception | None, elsewhere: Exception) -> None:
+    """Raise on every process when one has an error: its own there, `elsewhere` on the others, so that none is left
+    waiting."""
+    kind = "cuda" if dist.is_initialized() and dist.get_backend() == "nccl" else "cpu"
+    failed = all_sum(torch.tensor(float(error is not None), device=kind))
+    if error:
+        raise error
+    if failed:
+        raise elsewhere
+
+
 @torch.no_grad()
 def broadcast(task: nn.Module) -> None:
     """Give every process the weights and buffers of process 0."""

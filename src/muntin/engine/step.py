@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
@@ -40,6 +40,7 @@ class Outcome(NamedTuple):
     grad_norm: float  # before clipping
     lr: float  # of a layer whose lr_scale is 1
     stop: bool  # some process was asked to stop
+    finite: bool = True  # otherwise the update was skipped
 
 
 class Step:
@@ -69,31 +70,40 @@ class Step:
         self._autocast = precision.autocast(self._device, training.precision)
         self._rank, self._world = parallel.rank(), parallel.world()
 
-    def __call__(self, update: int, batches: Iterator[Batch], stop: bool = False) -> Outcome:
+    def __call__(
+        self, update: int, batches: Iterator[Batch], stop: Callable[[], bool] = lambda: False, may_skip: bool = False
+    ) -> Outcome:
         """Update number `update` (from 0) from the next `accumulate` batches.
 
-        stop: this process was asked to stop; every process learns of it in the outcome.
-        Raises RunError, on every process, when loss or gradient norm is not finite; the weights are then as before.
+        stop: whether this process was asked to stop; every process learns of it in the outcome.
+        When loss or gradient norm is not finite, which every process finds alike, weights, buffers and optimizer are
+        left as before: with `may_skip` the outcome says so, without it RunError is raised.
         """
+        buffers = [(buffer, buffer.clone()) for buffer in self._task.buffers()] if may_skip else []
         for group in self._optimizer.param_groups:
             group["lr"] = self._schedule.lr(update, self._peak * group["lr_scale"], self._updates_per_epoch)
         names, values = self._gradients(update, batches)
         if self._world > 1:
             # The losses and the wish to stop travel together: one small exchange an update.
-            values = torch.cat([values, values.new_full((1,), float(stop))])
+            values = torch.cat([values, values.new_full((1,), float(stop()))])
             values = parallel.all_sum(values) / self._world
         norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None], foreach=True)
         # The one wait for the device in an update; before the weights change, so that bad gradients never reach them.
         # Losses are means over processes and gradients too, so every process reads the same numbers and does the same.
         *means, grad_norm = torch.cat([values, norm.reshape(1)]).tolist()
-        if not math.isfinite(sum(means) + grad_norm):
+        finite = math.isfinite(sum(means) + grad_norm)
+        if not finite and not may_skip:
             raise RunError(self._why(update, math.isfinite(sum(means)), grad_norm))
-        if 0 < self._clip < grad_norm:
-            clip_grads_with_norm_(self._parameters, self._clip, norm, foreach=True)
-        self._optimizer.step()
+        if finite:
+            if 0 < self._clip < grad_norm:
+                clip_grads_with_norm_(self._parameters, self._clip, norm, foreach=True)
+            self._optimizer.step()
+        else:
+            for buffer, before in buffers:
+                buffer.copy_(before)
         self._optimizer.zero_grad()
         lr = self._schedule.lr(update, self._peak, self._updates_per_epoch)
-        return Outcome(dict(zip(names, means)), grad_norm, lr, means[-1] > 0 if self._world > 1 else stop)
+        return Outcome(dict(zip(names, means)), grad_norm, lr, means[-1] > 0 if self._world > 1 else stop(), finite)
 
     def _gradients(self, update: int, batches: Iterator[Batch]) -> tuple[list[str], Tensor]:
         """Leave the update's gradients in the parameters; names and means of this process's losses."""

@@ -9,7 +9,7 @@ from muntin.engine.precision import Precision
 from muntin.engine.ranges import at_least, listed, require
 from muntin.errors import UserError
 
-COUNTS_FROM_0 = ("workers", "threads", "save_every", "eval_every", "log_every")
+COUNTS_FROM_0 = ("workers", "threads", "save_every", "save_steps", "eval_every", "log_every", "skip_nonfinite")
 COUNTS_FROM_1 = ("batch_size", "accumulate", "keep_last")
 
 
@@ -37,12 +37,16 @@ class Training:
     """CPU threads of each training process; 0: as torch chooses."""
     save_every: int = 1
     """Epochs between two checkpoints; the end of training always has one. 0: only the end, and each new best."""
+    save_steps: int = 0
+    """Updates between two checkpoints, in the middle of an epoch too; 0: only those of `save_every`."""
     keep_last: int = 2
     """Newest checkpoints to keep, beside the best."""
     eval_every: int = 1
     """Epochs between two evaluations; the last epoch is always evaluated. 0: only the last."""
     log_every: int = 0
     """Updates between two train lines in metrics.jsonl; each epoch ends with one. 0: only those."""
+    skip_nonfinite: int = 0
+    """Updates that may be skipped in the whole run because loss or gradients are not finite; one more stops it."""
 
     def __post_init__(self) -> None:
         counts = {name: at_least(0, getattr(self, name)) for name in COUNTS_FROM_0}

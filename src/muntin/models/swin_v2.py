@@ -25,6 +25,7 @@ from muntin.layers.drop import DropPath
 from muntin.layers.linear import Linear
 from muntin.layers.mlp import Mlp
 from muntin.layers.patch import grid_size, merge_neighbours
+from muntin.layers.position import TableBias
 from muntin.ops.constants import cached, without_autocast
 from muntin.ops.grouping import SMALL_MAP_RULES, Size
 from muntin.ops.linear import linear
@@ -39,6 +40,7 @@ class SwinV2Config(SwinConfig):
     window: Size | tuple[Size, ...] = (8, 8)
     # windows, one a stage, that set the scale of the log-CPB; None: those in use, as in the official code
     pretrained_window: tuple[Size, ...] | None = None
+    frozen_bias: bool = False  # the position bias is a plain table, see `SwinV2.freeze_position_bias`
     extra_norm_period: int = (
         0  # a layer norm on the main branch after every so many blocks; 0: none, the paper's H and G: 6
     )
@@ -145,28 +147,59 @@ class SwinV2(Swin):
         (trained at 192 with window 12, the last stage really had window 6). Without it the configured windows count.
         """
         check_window(window, len(self.config.patch))
-        trained = self.effective_windows(trained_image) if trained_image else [s[0].window for s in self.attentions()]
-        for stage, scale_window in zip(self.attentions(), trained):
+        self._fix_scale(trained_image)
+        for stage in self.attentions():
             for block, attention in enumerate(stage):
-                position = attention.position
-                assert isinstance(position, LogSpacedBias)
-                position.scale_window = position.scale_window or scale_window
                 attention.window, attention.shift = window, _shift(window, block)
+
+    def scale(self) -> tuple[Size, ...] | None:
+        """The windows, one a stage, that the log-CPB was trained with; None: those in use, whatever they are."""
+        if self.config.frozen_bias:
+            return self.config.pretrained_window
+        windows = [stage[0].position.scale_window for stage in self.attentions()]  # type: ignore[union-attr]
+        return tuple(windows) if all(windows) else None  # type: ignore[arg-type]
 
     def set_scale(self, windows: tuple[Size, ...]) -> None:
         """Say which windows, one a stage, the log-CPB was trained with."""
-        for stage, window in zip(self.attentions(), windows):
+        self._check_not_frozen()
+        for stage, window in zip(self.attentions(), windows, strict=True):
+            check_window(window, len(self.config.patch))
             for attention in stage:
-                check_window(window, len(self.config.patch))
                 attention.position.scale_window = window  # type: ignore[assignment, union-attr]
+
+    @torch.no_grad()
+    def freeze_position_bias(self, trained_image: Size | None = None) -> None:
+        """Put the values of the log-CPB, 16 * sigmoid(mlp), in a plain table that is no longer trained.
+
+        For deployment: the same numbers without the network. It holds for the windows in use and smaller ones; another
+        window needs the weights from before. trained_image: as in `set_window`.
+        """
+        self._fix_scale(trained_image)
+        scale = self.scale()
+        for attention in (a for stage in self.attentions() for a in stage):
+            table = TableBias(attention.window, attention.heads)
+            table.table = nn.Parameter(attention.position(attention.window), requires_grad=False)
+            attention.position = table
+        windows = tuple(stage[0].window for stage in self.attentions())
+        self.config = replace(self.config, window=windows, pretrained_window=scale, frozen_bias=True)
+
+    def _fix_scale(self, trained_image: Size | None) -> None:
+        """Where no scale is set, the windows that training really used become it."""
+        self._check_not_frozen()
+        trained = self.effective_windows(trained_image) if trained_image else [s[0].window for s in self.attentions()]
+        self.set_scale(self.scale() or tuple(trained))
+
+    def _check_not_frozen(self) -> None:
+        if self.config.frozen_bias:
+            raise UserError(
+                "the position bias of this model is frozen into a table for its window; take the weights from before "
+                "it was frozen to use another window"
+            )
 
     def effective_windows(self, image: Size) -> list[Size]:
         """The window that each stage really uses on pictures of this size."""
-        size, windows = grid_size(image, self.config.patch), []
-        for stage in self.attentions():
-            windows.append(stage[0].small_map(size, stage[0].window, stage[0].shift)[0])
-            size = grid_size(size, (2,) * len(size))
-        return windows
+        windows = tuple(stage[0].window for stage in self.attentions())
+        return list(effective_windows(replace(self.config, window=windows), image))
 
     def initialise(self) -> None:
         """As Swin; then the norms of every block 0 and 0 (each block starts as the identity), temperatures 0.1."""
@@ -189,7 +222,7 @@ class SwinV2(Swin):
         dim, heads, window = self.channels[stage], config.heads[stage], stage_windows(config)[stage]
         mix = WindowAttention(
             QueryValueBias(dim) if config.qkv_bias else Linear(dim, 3 * dim, bias=False),
-            LogSpacedBias(config.pretrained_window[stage] if config.pretrained_window else None, heads),
+            _position(config, stage, window),
             dim=dim,
             heads=heads,
             window=window,
@@ -206,6 +239,22 @@ class SwinV2(Swin):
         return PostNormMerging(dim, axes)
 
 
+def effective_windows(config: SwinV2Config, image: Size) -> tuple[Size, ...]:
+    """The window that each stage of such a model really uses on pictures of this size, pixels."""
+    size, windows = grid_size(image, config.patch), []
+    for window in stage_windows(config):
+        windows.append(SMALL_MAP_RULES[config.small_map](size, window, (0,) * len(size))[0])
+        size = grid_size(size, (2,) * len(size))
+    return tuple(windows)
+
+
+def _position(config: SwinV2Config, stage: int, window: Size) -> nn.Module:
+    heads = config.heads[stage]
+    if config.frozen_bias:
+        return TableBias(window, heads).requires_grad_(False)
+    return LogSpacedBias(config.pretrained_window[stage] if config.pretrained_window else None, heads)
+
+
 def _check_v2(config: SwinV2Config) -> None:
     """Raise UserError for what only V2 can have wrong."""
     scales = config.pretrained_window
@@ -215,6 +264,8 @@ def _check_v2(config: SwinV2Config) -> None:
         check_window(window, len(config.patch))
     if config.extra_norm_scope not in ("stage", "network"):
         raise unknown("extra_norm_scope", str(config.extra_norm_scope), ("stage", "network"))
+    if type(config.frozen_bias) is not bool:
+        raise UserError(f"frozen_bias is {config.frozen_bias!r}; it is true or false")
     if type(config.extra_norm_period) is not int or config.extra_norm_period < 0:
         raise UserError(
             f"extra_norm_period is {config.extra_norm_period!r}; it needs a whole number, 0 for no such norms"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from muntin.errors import UserError
 from muntin.models import SwinV2, SwinV2Config
 from muntin.models.swin_v2 import LogSpacedBias, PostNormMerging, QueryValueBias, ResPostNormBlock, log_spaced_offsets
 
@@ -138,3 +139,47 @@ def test_effective_windows_follow_the_small_map_rule():
     assert SwinV2(TINY).effective_windows((32, 48)) == [(4, 4), (4, 4), (2, 2)]
     dense = SwinV2(dataclasses.replace(TINY, small_map="keep"))
     assert dense.effective_windows((32, 48)) == [(4, 4)] * 3
+
+
+@pytest.mark.parametrize("small_map", ["shrink", "keep"])
+@pytest.mark.parametrize("scale", [None, ((6, 6), (6, 6), (3, 3))])
+def test_a_frozen_bias_gives_the_same_outputs_without_the_network(small_map, scale):
+    model = perturbed(SwinV2(dataclasses.replace(TINY, small_map=small_map, pretrained_window=scale)))
+    x = torch.randn(1, 3, 32, 36)  # the last map is smaller than the window
+    before = model(x).levels
+    model.freeze_position_bias(trained_image=(32, 36))
+    assert all(torch.equal(a, b) for a, b in zip(model(x).levels, before))
+    assert not any("position.fc" in name for name, _ in model.named_parameters())
+    assert not any(p.requires_grad for name, p in model.named_parameters() if name.endswith("table"))
+
+
+def test_a_frozen_bias_serves_smaller_windows_too():
+    model = perturbed(SwinV2(TINY))
+    model.set_scale(((4, 4),) * 3)
+    small = torch.randn(1, 3, 24, 40)  # maps of 6 x 10, 3 x 5, 2 x 3
+    before = model(small).levels
+    model.freeze_position_bias()
+    torch.testing.assert_close(model(small).levels, before)
+
+
+def test_a_frozen_bias_can_be_built_and_loaded_again():
+    model = perturbed(SwinV2(TINY))
+    model.freeze_position_bias()
+    again = SwinV2(model.config)
+    again.load_state_dict(model.state_dict())
+    x = torch.randn(1, 3, 32, 32)
+    assert all(torch.equal(a, b) for a, b in zip(again.eval()(x).levels, model(x).levels))
+    assert again.scale() == ((4, 4),) * 3
+
+
+def test_a_frozen_bias_refuses_another_window():
+    model = SwinV2(TINY)
+    model.freeze_position_bias()
+    for change in (
+        lambda: model.set_window((6, 6)),
+        lambda: model.set_scale(((6, 6),) * 3),
+        model.freeze_position_bias,
+    ):
+        with pytest.raises(UserError, match="frozen into a table for its window"):
+            change()
+    assert model.attentions()[0][0].window == (4, 4)

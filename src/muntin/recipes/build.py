@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from muntin import catalog
+from muntin.convert.class_map import read_class_map
 from muntin.data import (
     Augment,
     Loader,
@@ -47,6 +49,12 @@ class Parts(NamedTuple):
         """() for SimMIM."""
         return self.train.source.classes
 
+    def list_bad_files(self, out: Path) -> None:
+        """Keep lists of pictures that cannot be read in `out`, from now on; those already there count."""
+        self.train.bad.list_in(out / "bad_files.txt")
+        if self.val:
+            self.val.bad.list_in(out / "bad_val_files.txt")
+
 
 def build(recipe: Recipe, device: torch.device) -> Parts:
     """Task and data. Raises UserError for everything in the recipe that cannot work, before anything is written."""
@@ -59,6 +67,7 @@ def build(recipe: Recipe, device: torch.device) -> Parts:
         workers=recipe.training.workers,
         rank=parallel.rank(),
         world=parallel.world(),
+        bad_share=recipe.data.bad_share,
     )
     train = loader(
         source,
@@ -105,7 +114,13 @@ def _task(recipe: Recipe, num_classes: int) -> tuple[Task, str]:
         task: Task = (
             SimMIM(model.backbone, recipe.masking.target_window) if recipe.task == "simmim" else Classification(model)
         )
-    loaded = str(load_weights(model, choice.weights, replace_head=True)) if choice.weights else ""
+    loaded = ""
+    if choice.weights:
+        rows = read_class_map(choice.class_map) if choice.class_map else ()
+        scale = catalog.variant_windows(choice.name, choice.config())
+        loaded = str(
+            load_weights(model, choice.weights, replace_head=True, class_rows=rows, resize="auto", assume_scale=scale)
+        )
     if isinstance(task, SimMIM):
         task.norm.load_state_dict(model.readout.norm.state_dict())
         _check_divides(recipe, task.stride)

@@ -135,7 +135,7 @@ def _transfer(trained: Finished, start: Path, out: Path) -> dict[str, float]:
     return {"trained": trained.summary["top1"], "without": without, "with": after}
 
 
-def _scale(recipe: Recipe) -> dict[str, int]:
+def _scale(recipe: Recipe) -> dict[str, Any]:
     assert recipe.model.window is not None
     return {"window": recipe.model.window[0], "image": recipe.preprocess.image_size[0]}
 

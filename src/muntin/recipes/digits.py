@@ -77,5 +77,6 @@ def digits_finetune() -> Recipe:
             command="muntin train digits_finetune --weights runs/digits_simmim",
             hardware=HARDWARE,
             expected="97 % top-1 on the 1,000 held-out digits",
+            starts_from="a run of digits_simmim",
         ),
     )

@@ -1,11 +1,22 @@
 import json
+import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from muntin.errors import RunError, UserError
 from muntin.recipes import get
-from muntin.recipes.folder import check_folder, check_same, new_run, open_folder
+from muntin.recipes.build import Parts
+from muntin.recipes.folder import (
+    check_folder,
+    check_same,
+    check_same_data,
+    new_run,
+    open_folder,
+    settle,
+    write_data,
+)
 
 
 def test_free_name_is_accepted_and_not_created(tmp_path):
@@ -107,3 +118,71 @@ def test_old_run_goes_once_the_new_one_has_a_checkpoint(tmp_path):
     with pytest.raises(OSError, match="later"):
         start()
     assert (run / "checkpoints" / "step_00000001").exists()
+
+
+class Pictures:
+    """Named pictures with labels, without the pictures."""
+
+    def __init__(self, names="abc", labels=(0, 1, 0), classes=("cat", "dog")):
+        self.names, self.labels, self.classes = names, labels, classes
+
+    def __len__(self):
+        return len(self.names)
+
+    def name(self, index):
+        return self.names[index]
+
+    def label(self, index):
+        return self.labels[index]
+
+
+def _parts(train, val=None):
+    return Parts(None, SimpleNamespace(source=train), val and SimpleNamespace(source=val), "")
+
+
+@pytest.mark.parametrize(
+    ("now", "says"),
+    [
+        (_parts(Pictures("abcd", (0, 1, 0, 1)), Pictures()), "train had 3 pictures and has 4"),
+        (_parts(Pictures(), Pictures(classes=("cat", "dog", "ox"))), "val had 2 classes and has 3"),
+        (_parts(Pictures(), Pictures("abd")), "val has other names or labels"),
+        (_parts(Pictures(labels=(0, 1, 1)), Pictures()), "train has other names or labels"),
+        (_parts(Pictures(classes=("cat", "cow")), Pictures()), "train has other names or labels"),
+    ],
+)
+def test_resuming_on_other_data_is_refused(now, says, tmp_path):
+    write_data(_parts(Pictures(), Pictures()), tmp_path)
+    check_same_data(_parts(Pictures(), Pictures()), tmp_path)
+    with pytest.raises(UserError, match=f"the data of .* has changed: {says}"):
+        check_same_data(now, tmp_path)
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"train": {}}'])
+def test_resuming_without_a_note_of_the_data_is_refused(text, tmp_path):
+    if text is not None:
+        (tmp_path / "data.json").write_text(text)
+    with pytest.raises(UserError, match=r"data\.json is missing or damaged"):
+        check_same_data(_parts(Pictures()), tmp_path)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_what_a_killed_replacement_left_is_settled_at_the_next_start(saved, tmp_path):
+    run, old = tmp_path / "run", tmp_path / ".run.old"
+    for folder, lr in ((old, 1.0), (run, 2.0)):
+        recipe = get("digits")
+        open_folder(folder, replace(recipe, optim=replace(recipe.optim, lr=lr)))
+    if saved:
+        (run / "checkpoints" / "step_00000001").mkdir(parents=True)
+    settle(run)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert json.loads((run / "recipe.json").read_text())["optim"]["lr"] == (2.0 if saved else 1.0)
+
+
+@pytest.mark.parametrize("closed", ["run", "run/checkpoints"])
+def test_folder_that_may_not_be_written_is_refused_before_anything_starts(closed, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    open_folder(run, get("digits"))
+    (run / "checkpoints" / "step_00000001").mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda place, how: place != tmp_path / closed)  # root may write anywhere
+    with pytest.raises(UserError, match=f"{closed} cannot be written to"):
+        check_folder(run, resume=True, overwrite=False)

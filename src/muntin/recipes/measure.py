@@ -12,16 +12,29 @@ from muntin.tasks import Classification, SimMIM
 
 
 def measure(task: nn.Module, val: Loader) -> dict[str, float]:
-    """Top-1 of a classification (top-5 too, with more than five classes), the loss of SimMIM; each sample once."""
+    """Top-1 of a classification (top-5 too, with more than five classes), the loss of SimMIM; each sample once.
+
+    "left_out" is the number of pictures that cannot be read, where there are some.
+    """
     if isinstance(task, SimMIM):
-        return {"loss": _mean_loss(task, val)}
-    assert isinstance(task, Classification)
-    result = evaluate(task.model, val, len(val.source.classes))
-    return {"top1": result.top1} | ({} if result.top5 is None else {"top5": result.top5})
+        loss, samples = _mean_loss(task, val)
+        metrics = {"loss": loss}
+    else:
+        assert isinstance(task, Classification)
+        result = evaluate(task.model, val, len(val.source.classes))
+        metrics, samples = (
+            {"top1": result.top1} | ({} if result.top5 is None else {"top5": result.top5}),
+            result.samples,
+        )
+    left_out = len(val.source) - samples
+    return metrics | ({"left_out": left_out} if left_out else {})
 
 
-def _mean_loss(task: SimMIM, val: Loader) -> float:
-    """Masks are those of epoch 0 in every evaluation, so that losses of different epochs compare."""
+def _mean_loss(task: SimMIM, val: Loader) -> tuple[float, int]:
+    """The loss, and how many pictures it is the mean of.
+
+    Masks are those of epoch 0 in every evaluation, so that losses of different epochs compare.
+    """
     device = next(task.parameters()).device
     total = torch.zeros(2, dtype=torch.float64, device=device)
     for batch in val.epoch(0):
@@ -29,4 +42,4 @@ def _mean_loss(task: SimMIM, val: Loader) -> float:
         loss = sum(task.losses({"image": images, "mask": batch["mask"].to(device)}).values())
         total += torch.tensor([float(loss) * len(images), len(images)], dtype=torch.float64, device=device)
     loss_sum, count = all_sum(total).tolist()
-    return loss_sum / count
+    return loss_sum / count, int(count)

@@ -84,6 +84,7 @@ def finetune() -> Recipe:
             command="muntin train finetune --data FOLDER --weights runs/pretrained --out runs/finetuned",
             hardware="one GPU with 12 GB",
             expected="depends on the data",
+            starts_from="a `pretrain` run, a model folder or a weights file",
             notes="A head for other classes is made anew. Weights without a config.json beside them need --model.",
         ),
     )

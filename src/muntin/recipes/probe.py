@@ -26,8 +26,4 @@ def probe(parts: Parts, device: torch.device, number_format: precision.Precision
                     break
     except UserError as error:
         failure = error
-    failed = parallel.all_sum(torch.tensor(float(failure is not None), device=device))
-    if failure:
-        raise failure
-    if failed:
-        raise UserError("the first pictures of another process cannot be used; its message says why")
+    parallel.agree(failure, UserError("the first pictures of another process cannot be used; its message says why"))

@@ -6,7 +6,9 @@ room; what is added here says which task, model, data and masks. The text under 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 import types
 import typing
@@ -33,6 +35,8 @@ class About:
     """What it was trained on, or is meant for."""
     expected: str = ""
     """The metric to expect, with its source."""
+    starts_from: str = ""
+    """The trained weights that this number depends on; empty for recipes that start from random ones."""
     notes: str = ""
     """Where the recipe differs from its source, and other things worth knowing."""
 
@@ -47,6 +51,8 @@ class ModelChoice:
     """Weights to start from: a run folder, a model folder or a file; empty for none."""
     from_scratch: bool = True
     """Whether random weights will do when `weights` is empty; recipes that fine-tune say no and refuse to start."""
+    class_map: str = ""
+    """File with the rows of the weights' head that the classes take, one a line. Empty: other classes, new head."""
     drop_path_rate: float = 0.0
     """Stochastic depth: the rate of the last block, in [0, 1); grows linearly from 0 at the first."""
     patch: tuple[int, int] | None = None
@@ -57,8 +63,8 @@ class ModelChoice:
     """Blocks of each stage."""
     heads: tuple[int, ...] | None = None
     """Attention heads of each stage."""
-    window: tuple[int, int] | None = None
-    """Attention window, height and width in cells."""
+    window: tuple[int, int] | tuple[tuple[int, int], ...] | None = None
+    """Attention window, height and width in cells; or one a stage."""
     pretrained_window: tuple[tuple[int, int], ...] | None = None
     """Swin V2: each stage's window in pre-training, which scales the log-CPB when `window` is another."""
 
@@ -85,7 +91,7 @@ class DataChoice:
     """Which pictures, and which of them."""
 
     path: str
-    """Folder with class folders (or train/ and val/ of them), .csv of path,label, or `digits`, the built-in set."""
+    """Folder with class folders (or train/ and val/ of them), .csv of path,label, tar shards, or `digits`."""
     val_share: float = 0.1
     """Share of the pictures held out where the data has no val part of its own, in [0, 1)."""
     split_seed: int = 0
@@ -94,6 +100,9 @@ class DataChoice:
     """Train on this many pictures of each class; 0 for all."""
     limit: int = 0
     """Use only so many pictures to train on, and so many held-out ones, spread evenly; for trials. 0: all."""
+    bad_share: float = 0.05
+    """Stop when more than this share of the pictures, in [0, 1), cannot be read; until then they are listed and others
+    take their places. 0: stop at the first."""
     val_batch_size: int = 100
     """Pictures per process in one evaluation step; changes memory and speed, never the result."""
 
@@ -107,6 +116,8 @@ class DataChoice:
         ]
         if not 0 <= self.val_share < 1:
             wrong.append(f"val_share is {self.val_share}; it must be at least 0 and below 1")
+        if not 0 <= self.bad_share < 1:
+            wrong.append(f"bad_share is {self.bad_share}; it must be at least 0 and below 1")
         _refuse("data", wrong)
 
 
@@ -184,10 +195,8 @@ def from_json(text: str, place: str = "recipe.json") -> Recipe:
     """
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{place} is not JSON (line {error.lineno}: {error.msg}); give a recipe.json of a run"
-        ) from None
+    except (ValueError, RecursionError) as error:  # also numbers of 5,000 digits, and lists nested 100,000 deep
+        raise UserError(f"{place} is not JSON ({error}); give a recipe.json of a run") from None
     return typing.cast(Recipe, _read(Recipe, values, "", place))
 
 
@@ -197,13 +206,32 @@ def read_recipe(path: str | Path) -> Recipe:
     file = path / "recipe.json" if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"no recipe at {file}; give a run folder with a recipe.json, or such a file")
-    return from_json(file.read_text(encoding="utf-8"), str(file))
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not text in UTF-8 ({error}); give a recipe.json of a run") from None
+    return from_json(text, str(file))
 
 
 def differences(first: Recipe, second: Recipe) -> list[str]:
     """Full names of the fields in which two recipes differ, such as 'optim.lr'."""
     one, other = _leaves(first, ""), _leaves(second, "")
     return [name for name in one if one[name] != other[name]]
+
+
+MAY_CHANGE = {  # by --resume too: they change no number
+    *(f"training.{name}" for name in ("workers", "threads", "save_every", "save_steps", "keep_last", "log_every")),
+    *(f"training.{name}" for name in ("skip_nonfinite", "checkpointing")),
+    "data.bad_share",
+    *(f"about.{f.name}" for f in dataclasses.fields(About)),
+}
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256, in hex, of every value but those of `MAY_CHANGE`: equal where one run may go on as the other."""
+    typed = from_json(to_json(recipe))  # 5 where a float is meant becomes 5.0
+    decisive = {name: value for name, value in _leaves(typed, "").items() if name not in MAY_CHANGE}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _leaves(value: Any, name: str) -> dict[str, Any]:
@@ -221,8 +249,11 @@ def _read(kind: Any, value: Any, name: str, place: str) -> Any:
         return _read_group(typing.cast(type, kind), value, name, place)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        rest = [a for a in arguments if a is not type(None)]
-        return None if value is None and len(rest) < len(arguments) else _read(rest[0], value, name, place)
+        for each in arguments:
+            with contextlib.suppress(UserError):
+                return _read(each, value, name, place)
+    if kind is types.NoneType and value is None:
+        return None
     if origin is tuple and isinstance(value, list):
         each = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         if len(each) == len(value):

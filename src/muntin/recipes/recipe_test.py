@@ -5,7 +5,7 @@ import pytest
 
 from muntin.errors import UserError
 from muntin.recipes import RECIPES, from_json, get, read_recipe, to_json
-from muntin.recipes.recipe import differences
+from muntin.recipes.recipe import differences, recipe_hash
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -35,6 +35,8 @@ def changed(**values) -> str:
         ({"model": {"drop_path_rate": 1.0}}, "drop_path_rate is 1.0"),
         ({"model": {"patch": [0, 4]}}, "patch is (0, 4); it must be positive"),
         ({"model": {"window": [-3, 3]}}, "window is (-3, 3)"),
+        ({"model": {"window": [[3, 3], [3, 0]]}}, "window is ((3, 3), (3, 0))"),
+        ({"model": {"window": [3]}}, "model.window is [3]; it must be tuple[int, int] | tuple[tuple[int, int], ...]"),
         ({"model": {"depths": []}}, "depths is ()"),
         ({"model": {"depths": [2]}}, "need one number a stage"),
         ({"model": {"heads": [3, 0]}}, "heads is (3, 0)"),
@@ -53,6 +55,13 @@ def test_wrong_field_is_named(values, message):
     with pytest.raises(UserError) as caught:
         from_json(changed(**values))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("window", [None, (3, 4), ((4, 4), (2, 2))])
+def test_window_is_one_or_one_a_stage(window):
+    recipe = get("digits")
+    recipe = replace(recipe, model=replace(recipe.model, window=window))
+    assert from_json(to_json(recipe)) == recipe
 
 
 def test_whole_number_serves_where_a_float_is_meant():
@@ -86,3 +95,11 @@ def test_differences_are_named_in_full():
     other = replace(recipe, optim=replace(recipe.optim, lr=1.0), name="other")
     assert differences(recipe, other) == ["name", "optim.lr"]
     assert differences(recipe, recipe) == []
+
+
+def test_hash_is_that_of_what_a_resumed_run_may_not_change():
+    recipe = get("digits")
+    workers = replace(recipe, training=replace(recipe.training, workers=recipe.training.workers + 1))
+    about = replace(recipe, about=replace(recipe.about, notes="said in other words"))
+    assert recipe_hash(workers) == recipe_hash(about) == recipe_hash(from_json(to_json(recipe))) == recipe_hash(recipe)
+    assert recipe_hash(replace(recipe, optim=replace(recipe.optim, lr=1.0))) != recipe_hash(recipe)

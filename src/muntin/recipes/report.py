@@ -29,7 +29,7 @@ def write_report(
     page = Page(f"{recipe.name}: {recipe.model.name}", recipe.about.paper or "muntin")
     page.tiles(_tiles(summary))
     sections.curves(page, {recipe.name: history})
-    source, task = (parts.val or parts.train).source, parts.task
+    source, task = (parts.val or parts.train).readable(), parts.task
     if isinstance(task, SimMIM):
         add_reconstructions(page, task, parts.val or parts.train, recipe.preprocess)
     else:

@@ -12,6 +12,7 @@ from muntin.data import Preprocess
 from muntin.errors import UserError
 from muntin.models import SwinV2, SwinV2Config
 from muntin.saved import read_config
+from muntin.weights import weights_file
 
 from .recipe import OVERRIDES, ModelChoice, Recipe
 
@@ -26,11 +27,14 @@ def resolve(recipe: Recipe) -> Recipe:
     if not recipe.data.path:
         raise UserError(f"the recipe '{recipe.name}' needs pictures: --data FOLDER (or FILE.csv, or digits)")
     if not model.weights and not model.from_scratch:
+        named = f" ({recipe.about.starts_from})" if recipe.about.starts_from else ""
         raise UserError(
-            f"the recipe '{recipe.name}' starts from trained weights: give --weights RUN_OR_FILE, "
+            f"the recipe '{recipe.name}' starts from trained weights{named}: give --weights RUN_OR_FILE, "
             "or say --from-scratch to do without"
         )
     if not model.weights:
+        if model.class_map:
+            raise UserError(f"--class-map {model.class_map} chooses from a trained head: give --weights, too")
         if not model.name:
             raise UserError("no model: give --model NAME (`muntin models` lists them) or --weights RUN")
         return recipe
@@ -45,12 +49,13 @@ def resolve(recipe: Recipe) -> Recipe:
 
 def _saved(model: ModelChoice) -> dict[str, Any] | None:
     """What config.json says beside the weights. With a model named it may be missing: a bare file has none."""
+    file = weights_file(model.weights)
     try:
-        saved = read_config(model.weights)
-    except UserError:
+        saved = read_config(file)
+    except UserError as error:
         if model.name:
             return None
-        raise
+        raise UserError(f"{error}; or say which model the weights are of: --model NAME") from None
     return saved | {"config": {key: _tuples(value) for key, value in saved["config"].items()}}
 
 

@@ -1,6 +1,7 @@
 """Runs a recipe: builds its parts, trains, and leaves a run folder.
 
-recipe.json · environment.json · metrics.jsonl · tensorboard/ · checkpoints/ · model/ · summary.json · report.html
+recipe.json · environment.json · data.json · metrics.jsonl · tensorboard/ · checkpoints/ · model/ · summary.json ·
+report.html
 """
 
 from __future__ import annotations
@@ -16,14 +17,27 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from muntin.data.loader import lost_worker_said
 from muntin.engine import FitResult, fit, parallel
-from muntin.errors import RunError
+from muntin.engine.writing import writing
+from muntin.errors import RunError, UserError
 
 from .build import Parts, build
-from .folder import check_folder, check_same, new_run, save_task, write_json
+from .folder import (
+    check_folder,
+    check_place,
+    check_same,
+    check_same_data,
+    new_run,
+    save_task,
+    settle,
+    write_data,
+    write_json,
+)
+from .lock import locked
 from .measure import measure
 from .probe import probe
-from .recipe import Recipe
+from .recipe import Recipe, recipe_hash
 from .report import write_report
 from .resolve import resolve
 
@@ -85,22 +99,41 @@ class Finished(NamedTuple):
 def carry_out(recipe: Recipe, out: Path, *, resume: bool = False, overwrite: bool = False) -> Finished:
     """What `run` does, up to its closing words, with everything still in hand."""
     start, device = time.perf_counter(), parallel.setup()
-    check_folder(out, resume=resume, overwrite=overwrite)
-    recipe, parts = _prepare(recipe, device)
-    if resume:
-        check_same(recipe, out)
-    main = parallel.rank() == 0
-    parallel.barrier()  # every process has seen the folder as it was
-    if main:
-        print(_opening(recipe, parts, out))
-    result = _fit(recipe, parts, out, resume)
-    summary = _summary(recipe, parts, result, out) | {"seconds": round(time.perf_counter() - start, 1)}
-    if main:
-        save_task(result.task, recipe, parts.classes, out / "model")
-        write_json(out / "summary.json", summary)
-        write_report(out, recipe, parts, result.history, summary)
-    parallel.barrier()
+    with _lost_process(), _alone_in(out):
+        check_folder(out, resume=resume, overwrite=overwrite)
+        recipe, parts = _prepare(recipe, device)
+        if resume:
+            check_same(recipe, out)
+            check_same_data(parts, out)
+        main = parallel.rank() == 0
+        parallel.barrier()  # every process has seen the folder as it was
+        if main:
+            print(_opening(recipe, parts, out))
+        result = _fit(recipe, parts, out, resume)
+        summary = _summary(recipe, parts, result, out) | {"seconds": round(time.perf_counter() - start, 1)}
+        if main:
+            with writing("the trained model and its report", out):
+                save_task(result.task, recipe, parts.classes, out / "model")
+                write_json(out / "summary.json", summary)
+                write_report(out, recipe, parts, result.history, summary)
+        parallel.barrier()
     return Finished(recipe, parts, result.history, summary)
+
+
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """No other run is in `out` meanwhile; what one that was killed left half-done is settled. Process 0 sees to it."""
+    check_place(out)
+    with contextlib.ExitStack() as stack:
+        failure = None
+        if parallel.rank() == 0:
+            try:
+                stack.enter_context(locked(out))
+                settle(out)
+            except UserError as error:
+                failure = error
+        parallel.agree(failure, UserError(f"process 0 cannot use {out}; its message says why"))
+        yield
 
 
 def _prepare(recipe: Recipe, device: torch.device) -> tuple[Recipe, Parts]:
@@ -114,7 +147,11 @@ def _prepare(recipe: Recipe, device: torch.device) -> tuple[Recipe, Parts]:
 def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
     val, by = parts.val, "top1" if recipe.task == "classification" else "loss"
     begun = resume or parallel.rank() > 0  # process 0 alone makes the folder
-    with _lost_process(), contextlib.nullcontext(lambda: None) if begun else new_run(out, recipe) as forget_old:
+    with contextlib.nullcontext(lambda: None) if begun else new_run(out, recipe) as forget_old:
+        if not begun:
+            write_data(parts, out)
+
+        parts.list_bad_files(out)
 
         def on_save(task: nn.Module, folder: Path) -> None:
             forget_old()
@@ -131,24 +168,27 @@ def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
             best_by=by if val else "",
             higher_is_better=by == "top1",
             resume=resume,
+            recipe=recipe_hash(recipe),
             on_save=on_save,
         )
 
 
 @contextlib.contextmanager
 def _lost_process() -> Iterator[None]:
-    """One sentence for what an exchange raises when another process is gone."""
+    """One sentence for what torch raises when another process, of this run or of a loader, is gone."""
     try:
-        yield
+        with lost_worker_said():
+            yield
     except RuntimeError as error:
-        if parallel.world() == 1 or not re.search(r"connection|peer|nccl", str(error), re.IGNORECASE):
+        known = isinstance(error, RunError) or parallel.world() == 1
+        if known or not re.search(r"connection|peer|nccl", str(error), re.IGNORECASE):
             raise
         raise RunError("another process of this run has ended; its message says why") from error
 
 
 def _summary(recipe: Recipe, parts: Parts, result: FitResult, out: Path) -> dict[str, Any]:
     """The key numbers; shares are fractions."""
-    best = {} if result.best is None else {f"best_{name}": result.best[name] for name in result.metrics}
+    best = {f"best_{name}": result.best[name] for name in result.metrics if result.best and name in result.best}
     return {
         "recipe": recipe.name,
         "task": recipe.task,
@@ -156,8 +196,8 @@ def _summary(recipe: Recipe, parts: Parts, result: FitResult, out: Path) -> dict
         "parameters": sum(p.numel() for p in result.task.parameters()),
         "epochs": recipe.schedule.epochs,
         "train_samples": len(parts.train.source),
-        "val_samples": len(parts.val.source) if parts.val else 0,
-        "train_loss": next(line["loss"] for line in reversed(result.history) if line["split"] == "train"),
+        "val_samples": len(parts.val.source) - int(result.metrics.get("left_out", 0)) if parts.val else 0,
+        "train_loss": next((line["loss"] for line in reversed(result.history) if line["split"] == "train"), None),
         **result.metrics,
         **best,
         "report": str(out / "report.html"),

@@ -19,12 +19,13 @@ PAPER = "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows
 AUGMENT = Augment(crop="auto", flip=0.5, randaugment=9, erasing=0.25, mixup=0.8, cutmix=1.0, smoothing=0.1)
 
 
-def imagenet(name: str, *, drop_path_rate: float, image_size: int, expected: str, paper: str = PAPER) -> Recipe:
-    """The 300 epochs from scratch that Swin (at 224 pixels) and Swin V2 (at 256) share; `name` is the model's too."""
+def imagenet(model: ModelChoice, *, image_size: int, expected: str, name: str = "", paper: str = PAPER) -> Recipe:
+    """The 300 epochs from scratch that Swin (at 224 pixels) and Swin V2 (at 256) share; `name`: the model's."""
+    name = name or model.name
     return Recipe(
         name=name,
         task="classification",
-        model=ModelChoice(name=name, drop_path_rate=drop_path_rate),
+        model=model,
         data=DataChoice(path=""),
         preprocess=Preprocess(image_size=(image_size, image_size), crop_ratio=0.875, interpolation="bicubic"),
         augment=AUGMENT,
@@ -43,39 +44,65 @@ def imagenet(name: str, *, drop_path_rate: float, image_size: int, expected: str
 
 def swin_tiny() -> Recipe:
     """Swin-T on ImageNet-1K at 224, 300 epochs from scratch: 81.2 top-1."""
-    return imagenet("swin_tiny", drop_path_rate=0.2, image_size=224, expected=published(81.2, 95.5))
+    return imagenet(ModelChoice(name="swin_tiny", drop_path_rate=0.2), image_size=224, expected=published(81.2, 95.5))
 
 
 def swin_small() -> Recipe:
     """Swin-S on ImageNet-1K at 224, 300 epochs from scratch: 83.2 top-1."""
-    return imagenet("swin_small", drop_path_rate=0.3, image_size=224, expected=published(83.2, 96.2))
+    return imagenet(ModelChoice(name="swin_small", drop_path_rate=0.3), image_size=224, expected=published(83.2, 96.2))
 
 
 def swin_base() -> Recipe:
     """Swin-B on ImageNet-1K at 224, 300 epochs from scratch: 83.5 top-1."""
-    return imagenet("swin_base", drop_path_rate=0.5, image_size=224, expected=published(83.5, 96.5))
+    return imagenet(ModelChoice(name="swin_base", drop_path_rate=0.5), image_size=224, expected=published(83.5, 96.5))
 
 
 def swin_tiny_c24() -> Recipe:
     """Swin-T with 24 channels a head on ImageNet-1K at 256, 300 epochs from scratch: 81.6 top-1."""
-    return imagenet("swin_tiny_c24", drop_path_rate=0.2, image_size=256, expected=published(81.6, 95.7))
+    return imagenet(
+        ModelChoice(name="swin_tiny_c24", drop_path_rate=0.2), image_size=256, expected=published(81.6, 95.7)
+    )
 
 
 def swin_base_finetune_384() -> Recipe:
     """Swin-B at 384 with window 12, 30 epochs from its weights of 224: 84.5 top-1."""
-    base, name = swin_base(), "swin_base_finetune_384"
+    return finetuning(
+        "swin_base_finetune_384",
+        ModelChoice(name="swin_base_window12", drop_path_rate=0.5, from_scratch=False),
+        image_size=384,
+        weights="runs/swin_base",
+        starts_from="a run of swin_base, or swin_base_patch4_window7_224.pth of the official hub",
+        expected=published(84.5, 97.0),
+    )
+
+
+def finetuning(
+    name: str,
+    model: ModelChoice,
+    *,
+    image_size: int,
+    weights: str,
+    starts_from: str,
+    expected: str,
+    paper: str = PAPER,
+    notes: str = "",
+) -> Recipe:
+    """The 30 epochs on ImageNet-1K from trained weights that Swin and Swin V2 share. At 384 pixels nothing is cropped.
+
+    `weights` is what its command says after --weights.
+    """
+    base = imagenet(model, image_size=image_size, expected=expected, name=name, paper=paper)
     return replace(
         base,
-        name=name,
-        model=replace(base.model, name="swin_base_window12", from_scratch=False),
-        preprocess=replace(base.preprocess, image_size=(384, 384), crop_ratio=0.0),
+        preprocess=replace(base.preprocess, crop_ratio=0.0) if image_size == 384 else base.preprocess,
         optim=replace(base.optim, lr=2e-5, weight_decay=1e-8),
         schedule=replace(base.schedule, epochs=30, warmup_epochs=5, warmup_lr=2e-8, min_lr=2e-7),
         about=replace(
             base.about,
-            command=f"torchrun --nproc-per-node 8 -m muntin train {name} --data IMAGENET --weights runs/swin_base",
-            hardware="8 GPUs; --accumulate and --checkpointing for less memory",
-            expected=published(84.5, 97.0),
+            command=f"{base.about.command} --weights {weights}",
+            hardware="official: 8 GPUs, 64 pictures each and two micro-steps; --checkpointing for less memory",
+            starts_from=starts_from,
+            notes=f"{base.about.notes} {notes}".rstrip(),
         ),
     )
 

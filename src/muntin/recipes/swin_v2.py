@@ -5,7 +5,7 @@ Training is Swin's own (configs/swinv2 of the official code); only the model and
 
 from __future__ import annotations
 
-from .recipe import Recipe
+from .recipe import ModelChoice, Recipe
 from .swin import imagenet, published
 
 PAPER = "Swin Transformer V2: Scaling Up Capacity and Resolution, 2022, arXiv:2111.09883"
@@ -42,4 +42,5 @@ def swin_v2_base_window16() -> Recipe:
 
 
 def _imagenet(name: str, drop_path_rate: float, metric: str) -> Recipe:
-    return imagenet(name, drop_path_rate=drop_path_rate, image_size=256, expected=metric, paper=PAPER)
+    model = ModelChoice(name=name, drop_path_rate=drop_path_rate)
+    return imagenet(model, image_size=256, expected=metric, paper=PAPER)

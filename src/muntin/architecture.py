@@ -1,0 +1,192 @@
+"""Which model the tensors of a file are: its sizes, read off their shapes, and the catalog's nearest name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from muntin.catalog import CATALOG, Entry, build_config, create_model, entry
+from muntin.convert import config_beside
+from muntin.convert import swin as swin_files
+from muntin.convert.description import describe
+from muntin.convert.swin import Foreign
+from muntin.errors import UserError
+from muntin.heads import LevelNorms
+from muntin.models import Swin, SwinV2
+from muntin.models.swin import stage_windows
+from muntin.saved import read_config
+from muntin.tasks import SimMIM
+
+STRUCTURE = ("dim", "depths", "heads", "extra_norm_period", "extra_norm_scope")  # what makes a variant
+
+
+class Architecture(NamedTuple):
+    """What the shapes of tensors tell."""
+
+    family: type[Swin]
+    kind: str  # "classifier", "simmim" (pre-training), "backbone" (with or without norms of its levels)
+    num_classes: int  # 0: no head
+    fields: dict[str, Any]  # of the family's config; without `window` where the file does not tell
+
+
+class Named(NamedTuple):
+    """A model in the catalog's terms."""
+
+    name: str
+    changes: dict[str, Any]  # fields of the config in which it differs from that name
+    also: tuple[str, ...]  # names that fit as well, where the file does not tell its windows
+
+
+class Identified(NamedTuple):
+    """A file, read and recognised."""
+
+    found: Foreign
+    told: Architecture
+    named: Named
+    config: dict[str, Any] | None  # of the model folder it lies in
+
+
+def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Identified:
+    """Read the tensors of the file at `path`, with what lies beside it, and find out which model they are.
+
+    name: of the catalog, for a file that fits several; default: as its config.json says, or else the nearest.
+    Raises UserError for tensors of no known layout and for those of no whole model.
+    """
+    config = None if config_beside(path) is None else read_config(path)
+    built = build_config(config["model"], config["config"]) if config else None
+    found = swin_files.read(tensors, built.absolute_position if built else None)
+    told = architecture(found)
+    beside = describe(path, len(told.fields["depths"]))
+    windows = tuple(stage_windows(built)) if built else beside.windows
+    told.fields.update({"window": windows} if windows else {})
+    told.fields.update({"pretrained_window": beside.pretrained_window} if beside.pretrained_window else {})
+    if config and not name:
+        return Identified(found, told, Named(config["model"], config["config"], ()), config)
+    return Identified(found, told, as_named(told, name) if name else named(told), config)
+
+
+def architecture(found: Foreign) -> Architecture:
+    """Read the sizes off tensors under our names. Raises UserError where tensors that tell them are missing."""
+    try:
+        return _architecture(found)
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+        raise UserError(
+            f"these tensors ({found.layout} layout) are no whole Swin: {error} is missing or of another shape"
+        ) from error
+
+
+def named(told: Architecture) -> Named:
+    """The nearest name of the catalog, with the fields to change."""
+    ranked = [(_distance(told, known), i, known) for i, known in enumerate(CATALOG.values())]
+    best = min(ranked, key=lambda row: row[:2])[0]
+    nearest = [known for distance, _, known in ranked if distance == best]
+    also = () if "window" in told.fields else tuple(known.name for known in nearest[1:])
+    return Named(nearest[0].name, _changes(told, nearest[0]), also)
+
+
+def as_named(told: Architecture, name: str) -> Named:
+    """The same with a name that was given. Raises UserError where it is of another family or other sizes."""
+    known = entry(name)
+    if known.family is not told.family:
+        raise UserError(f"{known.name} is a {known.family.__name__}, and the file holds a {told.family.__name__}")
+    changes = _changes(told, known)
+    if wrong := [f"{k} {told.fields[k]}, not {getattr(known.config, k)}" for k in STRUCTURE if k in changes]:
+        raise UserError(f"the file holds no {known.name}: it has {'; '.join(wrong)}")
+    return Named(known.name, changes, ())
+
+
+def empty_model(name: Named, told: Architecture, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The module that the tensors of a file fill, without memory of its own (on the meta device)."""
+    with torch.device("meta"):
+        if told.kind == "classifier":
+            return create_model(name.name, num_classes=told.num_classes, **name.changes)
+        backbone = entry(name.name).family(build_config(name.name, name.changes))
+        if told.kind == "simmim":
+            return SimMIM(backbone)
+        levels = sorted({int(key.split(".")[2]) for key in tensors if key.startswith("norms.norms.")})
+        parts: dict[str, nn.Module] = {"backbone": backbone}
+        return nn.ModuleDict(parts | ({"norms": LevelNorms(backbone.channels, levels)} if levels else {}))
+
+
+def misfits(tensors: Mapping[str, Tensor], model: nn.Module) -> list[str]:
+    """Tensors that are missing, too many, or of another shape than the model's, a few words each."""
+    own = model.state_dict()
+    wrong = [f"{key} is missing" for key in own if key not in tensors]
+    wrong += [f"{key} belongs to no such model" for key in tensors if key not in own]
+    for key in own.keys() & tensors.keys():
+        if own[key].shape != tensors[key].shape:
+            wrong.append(f"{key} is {tuple(tensors[key].shape)} and should be {tuple(own[key].shape)}")
+    return sorted(wrong)
+
+
+def _architecture(found: Foreign) -> Architecture:
+    t = found.tensors
+    blocks = [key.split(".")[2:4] for key in t if key.startswith("backbone.stages.")]
+    stages = 1 + max(int(stage) for stage, _ in blocks)
+    depths = tuple(1 + max((int(b) for s, b in blocks if int(s) == stage), default=0) for stage in range(stages))
+    v2 = any(key.endswith(".mix.logit_scale") for key in t)
+    attention = [f"backbone.stages.{stage}.0.mix." for stage in range(stages)]
+    kernel = t["backbone.patch_embed.proj.weight"]
+    dim = kernel.shape[0]
+    fields: dict[str, Any] = {
+        "patch": tuple(kernel.shape[2:]),
+        "in_chans": kernel.shape[1],
+        "dim": dim,
+        "depths": depths,
+        "heads": tuple(len(t[f"{m}logit_scale"]) if v2 else t[f"{m}position.table"].shape[1] for m in attention),
+        "mlp_ratio": len(t["backbone.stages.0.0.mlp.fc1.weight"]) / dim,
+        "qkv_bias": any(f"{attention[0]}qkv.{bias}" in t for bias in ("bias", "q_bias")),
+        "patch_norm": "backbone.patch_embed.norm.weight" in t,
+    }
+    if (embedding := t.get("backbone.absolute_position.embedding")) is not None:
+        fields["absolute_position"] = tuple(embedding.shape[:-1])
+    if found.windows:
+        fields["window"] = found.windows
+    if v2:
+        fields |= _extra_norms(t, depths) | {"frozen_bias": any(key.endswith(".position.table") for key in t)}
+        fields |= {"pretrained_window": found.pretrained_window} if found.pretrained_window else {}
+    classes = len(t["readout.head.weight"]) if "readout.head.weight" in t else 0
+    kind = "simmim" if "mask_token" in t else "classifier" if "readout.norm.weight" in t else "backbone"
+    return Architecture(SwinV2 if v2 else Swin, kind, classes, fields)
+
+
+def _extra_norms(tensors: Mapping[str, Tensor], depths: tuple[int, ...]) -> dict[str, Any]:
+    """Period and scope of the norms on V2's main branch; none where no period explains the blocks that have one."""
+    order = [(s, b) for s, depth in enumerate(depths) for b in range(depth)]
+    having = {(s, b) for s, b in order if f"backbone.stages.{s}.{b}.main_norm.weight" in tensors}
+    for period in range(1, len(order) + 1) if having else ():
+        if having == {(s, b) for s, b in order if (b + 1) % period == 0}:
+            return {"extra_norm_period": period, "extra_norm_scope": "stage"}
+        if having == {block for i, block in enumerate(order) if (i + 1) % period == 0}:
+            return {"extra_norm_period": period, "extra_norm_scope": "network"}
+    return {"extra_norm_period": 0}
+
+
+def _distance(told: Architecture, known: Entry) -> tuple[float, ...]:
+    """How far a catalog's model is from what the tensors tell: family, then sizes, then everything else."""
+    if known.family is not told.family:
+        return (math.inf,)
+    changes = _changes(told, known)
+    return (sum(field in changes for field in STRUCTURE), "window" in changes, len(changes))
+
+
+def _changes(told: Architecture, known: Entry) -> dict[str, Any]:
+    changes = {field: value for field, value in told.fields.items() if value != getattr(known.config, field)}
+    if "window" in changes and changes["window"] in _windows(known):
+        del changes["window"]
+    scales = changes.get("pretrained_window")
+    if scales and scales in _windows(known) and len(set(scales)) == 1:  # trained with the windows in use, all alike
+        del changes["pretrained_window"]
+    return changes
+
+
+def _windows(known: Entry) -> tuple:
+    """The windows of a catalog's model, one a stage: configured, and used in its training, where maps are small."""
+    configured = tuple(stage_windows(known.config))
+    side = min(size // patch for size, patch in zip(known.image_size, known.config.patch))
+    return configured, tuple(tuple(min(w, side // 2**i) for w in window) for i, window in enumerate(configured))

@@ -1,0 +1,290 @@
+"""Weights rewritten: under another project's names (`convert`), or made for another window, size or set of classes
+(`adapt`). The Python of the verbs `muntin convert` and `muntin adapt`.
+
+What a bare weights file does not tell, and its new home needs, is taken from here: ImageNet's mean and standard
+deviation (their average for one grey channel), the image size of the model's published training, numbered classes.
+The report says so.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from muntin.architecture import Identified, empty_model, identify, misfits
+from muntin.catalog import as_size, build_config, create_model, entry
+from muntin.convert import read_tensors, write_file, write_tensors
+from muntin.convert.adapt import select_classes, zero_head
+from muntin.convert.class_map import read_class_map
+from muntin.convert.load_report import LoadReport
+from muntin.convert.swin import WRITABLE, write
+from muntin.convert.transformers_config import transformers_config
+from muntin.convert.writing import flush
+from muntin.data import Preprocess
+from muntin.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from muntin.errors import UserError, unknown
+from muntin.models import SwinV2
+from muntin.ops.grouping import Size
+from muntin.saved import save_model
+from muntin.tasks import Classifier
+from muntin.weights import load_weights, weights_file
+
+LAYOUTS = ("muntin", *WRITABLE)
+FOLDERS = ("muntin", "transformers")  # layouts that are a folder with a config.json; all others are one file
+SUFFIXES = (".safetensors", ".pth", ".pt")
+_INSIDE = {"official": "model", "dense": "model", "simmim": "model", "openmmlab": "state_dict"}  # of a .pth
+
+
+class Described(NamedTuple):
+    """What a model folder says beside its weights."""
+
+    classes: tuple[str, ...]
+    preprocess: dict[str, Any]
+    notes: tuple[str, ...]  # what was taken from here, because the file does not tell
+
+
+def convert(
+    source: str | Path, out: str | Path, *, layout: str, model: str = "", overwrite: bool = False
+) -> LoadReport:
+    """Write the weights at `source` (file, model folder or run folder, in any known layout) to `out` in another layout.
+
+    layout: one of `LAYOUTS`. "muntin" and "transformers" make a folder with config.json and model.safetensors; the
+    others a file, .safetensors or, with the wrapper that its project expects, .pth. The tensors keep their values.
+    model: a catalog name, for a Swin V2 whose file does not tell its window.
+    Returns what became of every tensor. Raises UserError, with nothing written, for an `out` that exists (but with
+    `overwrite`) and for weights that are damaged, incomplete, or have no place in the layout.
+    """
+    source, out = Path(source), Path(out)
+    if layout not in LAYOUTS:
+        raise unknown("layout", layout, LAYOUTS)
+    if layout not in FOLDERS and out.suffix not in SUFFIXES:
+        raise UserError(f"{out} should end in {', '.join(SUFFIXES)}: the {layout} layout is one file")
+    _check_free(out, overwrite)
+    path, known = _read(source, model)
+    tensors = known.found.tensors
+    notes: tuple[str, ...] = ()
+    filled = empty_model(known.named, known.told, tensors)
+    if wrong := misfits(tensors, filled):
+        raise UserError(f"{path} is no whole {known.named.name}: {wrong[0]}{_and_more(wrong)}")
+    if layout in FOLDERS:
+        _check_windows_known(path, known)
+        described = _described(known)
+        notes = described.notes
+    if layout == "muntin":
+        filled.load_state_dict(tensors, assign=True)
+        _make_folder(out, lambda new: _save(new, known.named.name, filled, known.told.kind, described))
+    elif layout == "transformers":
+        config = transformers_config(
+            build_config(known.named.name, known.named.changes),
+            v2=known.told.family is SwinV2,
+            kind=known.told.kind,
+            image_size=tuple(described.preprocess["image_size"]),
+            classes=described.classes,
+        )
+        foreign = write(tensors, layout)
+        _make_folder(out, lambda new: _write_transformers(new, foreign, config))
+    else:
+        _write_foreign(out, write(tensors, layout), _INSIDE.get(layout, ""))
+    return _report(known, notes)
+
+
+def adapt(
+    source: str | Path,
+    out: str | Path,
+    *,
+    window: int | Size | None = None,
+    image_size: int | Size | None = None,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    class_map: str | Path | None = None,
+    rule: Literal["auto", "bicubic", "geometric"] = "auto",
+    freeze_bias: bool = False,
+    model: str = "",
+    overwrite: bool = False,
+) -> LoadReport:
+    """Write the classifier at `source` to the model folder `out`, made for something else than it was trained for.
+
+    window: tokens, side or height and width; bias tables are resized by `rule` ("auto": geometric for SimMIM's files,
+    bicubic for others), a log-CPB keeps the scale it was trained on. image_size: pixels, of its preprocessing, and of
+    an absolute embedding where it has one. num_classes: a head of zeros, to be trained. class_map: file with the rows
+    of the old head that the new classes take. in_chans: input channels. freeze_bias: the log-CPB as a plain table.
+    model: as in `convert`. Returns what became of every tensor. Raises UserError with nothing written.
+    """
+    source, out = Path(source), Path(out)
+    if (window, image_size, num_classes, in_chans, class_map, freeze_bias) == (None, None, None, None, None, False):
+        raise UserError("nothing to adapt: say window, image size, classes, input channels or the frozen bias")
+    _check_free(out, overwrite)
+    path, known = _read(source, model)
+    _check_windows_known(path, known)
+    rows = read_class_map(class_map) if class_map is not None else None
+    if rows is not None and num_classes not in (None, len(rows)):
+        raise UserError(f"{class_map} lists {len(rows)} classes, and num_classes is {num_classes}; give one of them")
+    if not known.told.num_classes and not num_classes:
+        raise UserError(f"{path} has no classes (it is a {known.told.kind}); give the number that it is to have")
+
+    described = _described(known)
+    preprocess = Preprocess.from_dict(described.preprocess) if described.preprocess else None
+    trained_size = preprocess.image_size if preprocess else entry(known.named.name).image_size
+    size = as_size(image_size, 2) if image_size is not None else trained_size
+    config = build_config(known.named.name, known.named.changes)
+    changes = dict(known.named.changes)
+    changes |= {"window": as_size(window, 2)} if window is not None else {}
+    changes |= {"in_chans": in_chans} if in_chans is not None else {}
+    if config.absolute_position:
+        changes |= {"absolute_position": tuple(-(-side // patch) for side, patch in zip(size, config.patch))}
+
+    classes = known.told.num_classes or num_classes or 0
+    adapted = create_model(known.named.name, num_classes=classes, **changes)
+    scale = _trained_windows(known, trained_size) if known.told.family is SwinV2 else None
+    headless = not known.told.num_classes
+    report = load_weights(adapted, path, replace_head=headless, resize=rule, assume_scale=scale)
+    adapted, names, report = _with_classes(adapted, described.classes, num_classes, rows, headless, report)
+    if freeze_bias:
+        if not isinstance(adapted.backbone, SwinV2):
+            raise UserError(f"{path} is a Swin, whose position bias is a table already; leave freeze_bias out")
+        adapted.backbone.freeze_position_bias(trained_size)
+        report = report._replace(notes=(*report.notes, "the position bias is frozen into tables"))
+
+    values, notes = _preprocess(in_chans or config.in_chans, size, described.preprocess)
+    described = Described(names, values, (*described.notes, *notes))
+    _make_folder(out, lambda new: _save(new, known.named.name, adapted, "classifier", described))
+    return report._replace(notes=(*report.notes, *described.notes))
+
+
+def _read(source: Path, model: str) -> tuple[Path, Identified]:
+    path = weights_file(source)
+    return path, identify(read_tensors(path), path, model)
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} exists; choose another place, or replace it with --overwrite (overwrite=True)")
+
+
+def _check_windows_known(path: Path, known: Identified) -> None:
+    if known.named.also:
+        names = (known.named.name, *known.named.also)
+        raise UserError(
+            f"{path} does not tell its windows, and fits {', '.join(names)}; say which it is with --model (model=...)"
+        )
+
+
+def _trained_windows(known: Identified, image_size: Size) -> tuple[Size, ...]:
+    """The windows that a Swin V2 really used in its training: maps smaller than the window shrink it."""
+    with torch.device("meta"):
+        backbone = SwinV2(build_config(known.named.name, known.named.changes))  # type: ignore[arg-type]
+    return tuple(backbone.effective_windows(image_size))
+
+
+def _with_classes(
+    model: Classifier,
+    names: tuple[str, ...],
+    num_classes: int | None,
+    rows: tuple[int, ...] | None,
+    headless: bool,
+    report: LoadReport,
+) -> tuple[Classifier, tuple[str, ...], LoadReport]:
+    """The model with its new head, the names of its classes, and the report with what became of the head."""
+    old = model.num_classes
+    if rows is not None:
+        state, why = select_classes(model.state_dict(), rows), f"{len(rows)} of {old} classes, by the given list"
+        names = tuple(names[row] for row in rows)
+    elif num_classes is not None and (headless or num_classes != old):
+        state, why = zero_head(model.state_dict(), num_classes), f"a head of zeros for {num_classes} classes"
+        names = numbered(num_classes)
+    else:
+        return model, names, report
+    model.reset_classifier(len(names))
+    model.load_state_dict(state)
+    heads = {key: why for key in state if key.startswith("readout.head.")}
+    fate = "resized" if rows is not None else "reinitialised"
+    taken = {key: reason for key, reason in report.taken.items() if key not in heads}
+    return model, names, report._replace(taken=taken, **{fate: getattr(report, fate) | heads})
+
+
+def numbered(classes: int) -> tuple[str, ...]:
+    """Names for classes that have none."""
+    return tuple(map(str, range(classes)))
+
+
+def _described(known: Identified) -> Described:
+    """What config.json says, or what stands in for it."""
+    if known.config and known.config["preprocess"]:
+        return Described(tuple(known.config["classes"]), known.config["preprocess"], ())
+    values, notes = _preprocess(known.told.fields["in_chans"], entry(known.named.name).image_size, {})
+    if known.config:
+        return Described(tuple(known.config["classes"]), values, notes)
+    classes = numbered(known.told.num_classes)
+    notes += (f"class names: numbers, 0 to {len(classes) - 1}",) if classes else ()
+    return Described(classes, values, notes)
+
+
+def _preprocess(channels: int, size: Size, known: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Preprocessing of a model folder for so many channels and this size, and notes on what the file did not tell."""
+    if channels not in (1, 3):
+        return {}, (f"preprocessing: none, pictures here have 1 or 3 channels and the model takes {channels}",)
+    if known and len(known["mean"]) == channels:
+        return dict(known) | {"image_size": list(size)}, ()
+    mean, std = (list(v) if channels == 3 else [round(sum(v) / 3, 3)] for v in (IMAGENET_MEAN, IMAGENET_STD))
+    values = Preprocess().to_dict() | dict(known) | {"image_size": list(size), "mean": mean, "std": std}
+    note = f"preprocessing: ImageNet's mean {mean} and std {std}, {size[0]} x {size[1]} pixels"
+    return Preprocess.from_dict(values).to_dict(), (note,)
+
+
+def _save(folder: Path, name: str, model: nn.Module, kind: str, described: Described) -> None:
+    save_model(folder, name, model, kind=kind, classes=described.classes, preprocess=described.preprocess)
+
+
+def _report(known: Identified, notes: tuple[str, ...]) -> LoadReport:
+    """The account of a renaming: everything is taken, follows from sizes, or was left aside."""
+    found = known.found
+    remade = {key: why for key, why in found.dropped.items() if why.startswith("follow")}
+    dropped = {key: why for key, why in found.dropped.items() if key not in remade}
+    if found.wrapped_in:
+        notes = (f"the backbone of {found.wrapped_in}", *notes)
+    return LoadReport(found.layout, dict.fromkeys(found.tensors, ""), {}, remade, dropped, {}, notes)
+
+
+def _and_more(problems: list[str]) -> str:
+    return f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def _make_folder(out: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a new folder that then gets its name; one that is there keeps its other files."""
+    if out.exists():
+        fill(out)
+        return
+    new = out.parent / f".{out.name}.next"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        fill(new)
+        flush(new)
+        new.rename(out)
+        flush(out.parent)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def _write_transformers(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    write_file(folder / "model.safetensors", lambda new: write_tensors(new, tensors))
+    text = json.dumps(config, indent=2) + "\n"
+    write_file(folder / "config.json", lambda new: new.write_text(text, encoding="utf-8"))
+
+
+def _write_foreign(out: Path, tensors: Mapping[str, Tensor], inside: str) -> None:
+    if out.suffix == ".safetensors":
+        write_file(out, lambda new: write_tensors(new, tensors))
+        return
+    own = {key: tensor.detach().clone() for key, tensor in tensors.items()}  # not the whole memory that a view is of
+    write_file(out, lambda new: torch.save({inside: own} if inside else own, new))

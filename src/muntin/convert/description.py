@@ -1,0 +1,55 @@
+"""What the config.json beside a weights file tells about its tensors: ours, or that of transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .records import CONFIG, config_beside, read_config_file
+
+_TRANSFORMERS = ("model.safetensors", "pytorch_model.bin")
+
+
+class Description(NamedTuple):
+    """Windows, one a stage; None where the file does not tell them."""
+
+    windows: tuple[tuple[int, int], ...] | None = None  # V2: those really used in training
+    pretrained_window: tuple[tuple[int, int], ...] | None = None  # V2: the scale of its position bias, once fixed
+
+
+def describe(weights: Path, stages: int) -> Description:
+    """What config.json beside the weights tells; nothing where there is none, or none of a model of so many stages.
+
+    Raises UserError where it is ours and damaged.
+    """
+    ours = config_beside(weights)
+    if ours is not None:
+        fields = ours["config"] if isinstance(ours.get("config"), dict) else {}
+        windows = _sizes(ours.get("trained_windows"), stages) or _sizes(fields.get("window"), stages)
+        return Description(windows, _sizes(fields.get("pretrained_window"), stages))
+    if weights.name not in _TRANSFORMERS or not weights.with_name(CONFIG).is_file():
+        return Description()
+    theirs = read_config_file(weights.with_name(CONFIG))
+    return Description(_used_windows(theirs, stages), _sizes(theirs.get("pretrained_window_sizes"), stages))
+
+
+def _used_windows(theirs: dict[str, Any], stages: int) -> tuple[tuple[int, int], ...] | None:
+    """The windows of a Swin V2 of transformers: maps smaller than the window shrink it."""
+    names = ("window_size", "image_size", "patch_size")
+    if theirs.get("model_type") != "swinv2" or not (told := _sizes([theirs.get(name) for name in names], len(names))):
+        return None
+    window, image, patch = told
+    grid = [side // p for side, p in zip(image, patch)]
+    used = [[min(w, side // 2**stage) for w, side in zip(window, grid)] for stage in range(stages)]
+    return _sizes(used, stages)
+
+
+def _sizes(value: Any, stages: int) -> tuple[tuple[int, int], ...] | None:
+    """Sides or sizes, one a stage. transformers writes 0 for the window in use."""
+    if not isinstance(value, list) or len(value) != stages:
+        return None
+    pairs = [[side, side] if type(side) is int else side for side in value]
+    for pair in pairs:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):
+            return None
+    return tuple((height, width) for height, width in pairs)

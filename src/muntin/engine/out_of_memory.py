@@ -1,0 +1,55 @@
+"""Running out of memory, as one sentence: what used it, and what to change."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from muntin.engine.ema import Ema
+from muntin.engine.size import in_words
+from muntin.engine.training import Training
+
+CPU_WORDS = ("can't allocate memory", "not enough memory", "Cannot allocate memory")  # torch's RuntimeErrors
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: on a device, in main memory, or in starting a process."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_WORDS)
+
+
+def memory_report(
+    task: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None, training: Training, images: Sequence[int]
+) -> str:
+    """What training takes besides activations, as counted, and how to need less.
+
+    images: shape of a micro-batch; () where it was evaluation that needed too much.
+    """
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    moments = _bytes(chain.from_iterable(state.values() for state in optimizer.state.values()))
+    parts = {
+        "parameters": _bytes(task.state_dict().values()),
+        "gradients": _bytes(trained),
+        "optimizer": moments or 2 * _bytes(trained),  # AdamW's two averages come with the first update
+        "EMA": _bytes(ema.module.state_dict().values()) if ema else 0,
+    }
+    counted = ", ".join(f"{name} {in_words(count)}" for name, count in parts.items() if count)
+    batch = " x ".join(map(str, images))
+    ways = [] if training.checkpointing else ["--checkpointing (resumes this run)"]
+    if images and images[0] > 1:
+        ways.append(f"--accumulate {2 * training.accumulate} (the same batch in smaller parts)")
+    ways.append("a smaller batch_size, image_size or model")
+    if not images:
+        batch, ways = "evaluation", ["a smaller val_batch_size or model"]
+    return f"{counted}, the rest is activations of {batch}; to need less: {', or '.join(ways)}"
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
