@@ -219,6 +219,21 @@ def test_evaluation_prefers_the_validation_part_of_the_data(trained, tmp_path, c
     assert "top-5" not in shown
 
 
+def test_evaluation_leaves_bad_pictures_out_up_to_a_share(trained, tmp_path, capsys, fails):
+    write_pictures(tmp_path / "data", RED, GREEN, count=5)
+    bad = min((tmp_path / "data").glob("*/*"))
+    bad.write_bytes(b"")
+    arguments = ["eval", str(trained), "--data", str(tmp_path / "data"), "--all"]
+    assert main([*arguments, "--json", "--bad-share", "0.1"]) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    assert (result["samples"], result["left_out"]) == (9, 1)
+    assert f"{bad} is not a picture that can be read (it is empty, 0 bytes)" in said.err
+    assert main([*arguments, "--bad-share", "0.1"]) == 0
+    assert "on 9 pictures: all; 1 that cannot be read left out" in capsys.readouterr().out
+    assert "1 of 10 pictures cannot be read" in fails(*arguments)
+
+
 def test_pre_training_then_fine_tuning(photos, tmp_path):
     pretrained, finetuned = tmp_path / "pretrained", tmp_path / "finetuned"
     masks = ["--mask-patch", "8"]

@@ -85,6 +85,8 @@ def test_inspect_of_damage_ends_with_2(here, capsys):
         ("adapt bees out --window 0", "'0' is no size"),
         ("adapt bees out --class-map absent.txt", "absent.txt"),
         ("adapt bees out --num-classes 0", "at least 1"),
+        ("adapt bees out --num-classes 1000000000000", "not enough memory"),
+        ("models --inspect /dev/null", "/dev/null is no file"),
         ("models --inspect absent", "there is no model at absent"),
     ],
 )

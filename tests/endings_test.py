@@ -76,7 +76,7 @@ def test_a_killed_worker_ends_the_run_with_a_sentence(killed):
     assert_one_sentence(said)
     assert "a data worker process was lost" in said
     assert seconds < 60
-    assert newest(folder).name == "step_00000002"
+    assert newest(folder).name >= "step_00000002"  # batches that were read ahead may have served for more
 
 
 def test_the_checkpoint_of_a_killed_run_holds_a_model_that_loads(killed):

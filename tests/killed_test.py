@@ -154,6 +154,7 @@ def main(log: Path, phase: str, count: int, arguments: list[str]) -> int:
     import torch
 
     from muntin.cli.main import main as muntin
+    from muntin.convert import writing
     from muntin.engine import ema, step
     from muntin.engine import log as log_file
 
@@ -184,7 +185,7 @@ def main(log: Path, phase: str, count: int, arguments: list[str]) -> int:
         before(module, function, "saving")
 
     forward, backward = step.Step._forward, torch.Tensor.backward
-    save_file, add = checkpoint.save_file, log_file.Log._add
+    save_file, add = writing.save_file, log_file.Log._add
 
     def watched_forward(self, model, update, micro, batch):
         pixels = hashlib.sha256(batch["image"].numpy().tobytes()).hexdigest()
@@ -198,8 +199,8 @@ def main(log: Path, phase: str, count: int, arguments: list[str]) -> int:
         self.register_hook(lambda gradient: at("backward"))
         return backward(self, *given, **named)
 
-    def half_a_file(tensors, file):
-        save_file(tensors, file)
+    def half_a_file(tensors, file, metadata):
+        save_file(tensors, file, metadata)
         content = Path(file).read_bytes()
         Path(file).write_bytes(content[: len(content) // 2])
         at("saving")
@@ -215,7 +216,7 @@ def main(log: Path, phase: str, count: int, arguments: list[str]) -> int:
         add(self, line)
 
     step.Step._forward, torch.Tensor.backward = watched_forward, broken_backward
-    checkpoint.save_file, log_file.Log._add = half_a_file, half_a_line
+    writing.save_file, log_file.Log._add = half_a_file, half_a_line
     return muntin(["train", *arguments])
 
 

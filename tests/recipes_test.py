@@ -1,6 +1,8 @@
 """Every recipe's tiny twin runs, and a run folder can be resumed, run again and fine-tuned from."""
 
 import json
+import os
+import signal
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +15,9 @@ from muntin.catalog import entry
 from muntin.cli.main import main
 from muntin.errors import UserError
 from muntin.recipes import RECIPES, check, get, read_recipe, run, tiny
-from muntin.recipes.demo import tell
+from muntin.recipes.build import build
+from muntin.recipes.demo import run_demo, tell
+from muntin.recipes.lock import locked
 from muntin.recipes.recipe import About
 from muntin.saved import load_model, read_config
 
@@ -167,6 +171,31 @@ def test_file_that_is_no_picture_ends_the_start_without_a_folder(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_too_many_bad_pictures_after_a_checkpoint_keep_it_and_the_list(tmp_path):
+    root = make_folder(tmp_path / "data", ("cat", "dog"))
+    recipe = on_folder(twin("digits"), root)
+    recipe = replace(recipe, training=replace(recipe.training, batch_size=2, save_steps=1))
+    first = next(build(recipe, torch.device("cpu")).train.epoch(0, 3))
+    for name in first["name"]:
+        (root / name).write_text("no picture")
+    out = tmp_path / "run"
+    with pytest.raises(UserError, match="more than the share"):
+        run(recipe, out, quiet=True)
+    assert (out / "checkpoints" / "step_00000003").is_dir()
+    assert len((out / "bad_files.txt").read_text().splitlines()) == 1
+
+
+def test_sigterm_at_the_start_over_a_finished_run_leaves_it_as_it_was(tmp_path, monkeypatch):
+    recipe, out = twin("digits"), tmp_path / "run"
+    run(recipe, out, quiet=True)
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    monkeypatch.setattr(sys.modules[run.__module__], "fit", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, out, overwrite=True, quiet=True)
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
 def test_failed_start_over_a_finished_run_leaves_it_as_it_was(tmp_path):
     out, root = tmp_path / "run", make_folder(tmp_path / "data", ("cat", "dog"))
     recipe = on_folder(twin("digits"), root)
@@ -243,6 +272,11 @@ def test_simmim_refuses_pictures_its_decoder_cannot_paint(tmp_path):
     )
     with pytest.raises(UserError, match="multiples of 8"):
         run(recipe, tmp_path / "run", quiet=True)
+
+
+def test_demo_is_refused_where_another_is_at_work(tmp_path):
+    with locked(tmp_path / "demo"), pytest.raises(UserError, match="is at work in"):
+        run_demo(tmp_path / "demo", overwrite=True, quiet=True)
 
 
 def test_demo_tells_the_whole_story(tmp_path):

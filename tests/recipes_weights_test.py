@@ -1,5 +1,6 @@
 """Recipes that start from weights: of another window, of other classes, from a run folder and from an official file."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,10 +10,12 @@ from PIL import Image
 from muntin.convert import read_tensors
 from muntin.convert import swin as swin_files
 from muntin.convert.adapt import resize_table
-from muntin.errors import UserError
+from muntin.engine.log import Log
+from muntin.errors import RunError, UserError
 from muntin.models.swin_v2 import log_spaced_offsets
 from muntin.recipes import get, read_recipe, run, tiny
 from muntin.recipes.build import build
+from muntin.recipes.recipe import ModelChoice
 from muntin.recipes.resolve import resolve
 from muntin.saved import load_model, read_config
 
@@ -122,3 +125,41 @@ def test_class_map_without_weights_is_refused():
     recipe = tiny(get("swin_tiny"))
     with pytest.raises(UserError, match="give --weights, too"):
         resolve(replace(recipe, model=replace(recipe.model, class_map="map.txt")))
+
+
+@pytest.mark.parametrize("name", ["finetune", "of its own"])
+def test_a_run_goes_on_without_the_weights_that_it_started_from(trained, name, tmp_path, monkeypatch):
+    """Also where the model, mean and std, or the scale of the log-CPB came with them."""
+    version, folder, official = trained
+    recipe = twin(TUNED[version], image_size=48, window=LARGE)
+    weights = tmp_path / "weights"
+    if name == "finetune":
+        shutil.copytree(folder, weights)
+        recipe = replace(recipe, model=ModelChoice(name="", from_scratch=False))
+    else:
+        shutil.copy(official, weights)
+    recipe = replace(recipe, model=replace(recipe.model, weights=str(weights)))
+    recipe = replace(recipe, training=replace(recipe.training, save_steps=1))
+    run(recipe, tmp_path / "whole", quiet=True)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(Log, "progress", stop_after_one_step())
+        with pytest.raises(RunError, match="power"):
+            run(recipe, tmp_path / "parts", quiet=True)
+    shutil.rmtree(weights) if weights.is_dir() else weights.unlink()
+    run(recipe, tmp_path / "parts", resume=True, quiet=True)
+    for file in ("model.safetensors", "config.json"):
+        assert (tmp_path / "parts/model" / file).read_bytes() == (tmp_path / "whole/model" / file).read_bytes()
+    other = replace(recipe, model=replace(recipe.model, weights="other"))
+    with pytest.raises(UserError, match=r"other values of model\.weights"):
+        run(other, tmp_path / "parts", resume=True, quiet=True)
+
+
+def stop_after_one_step():
+    steps = []
+
+    def progress(*_):
+        steps.append(1)
+        if len(steps) == 2:
+            raise RunError("no power")
+
+    return progress

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable
 
 from muntin.cli.main import main
-from muntin.engine import checkpoint, log, parallel
+from muntin.convert import writing
+from muntin.engine import log, parallel
 
 
 def after_step(number: int, act: Callable[[], object]) -> None:
@@ -69,10 +70,10 @@ def terminate_torchrun() -> None:
 
 
 def fill_the_disk() -> None:
-    def full(tensors, file):
+    def full(tensors, file, metadata):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
-    checkpoint.save_file = full
+    writing.save_file = full
 
 
 def limit_file_size() -> None:

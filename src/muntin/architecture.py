@@ -49,6 +49,7 @@ class Identified(NamedTuple):
     told: Architecture
     named: Named
     config: dict[str, Any] | None  # of the model folder it lies in
+    classes: tuple[str, ...]  # their names, where what lies beside it has one for each
 
 
 def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Identified:
@@ -65,9 +66,12 @@ def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Ident
     windows = tuple(stage_windows(built)) if built else beside.windows
     told.fields.update({"window": windows} if windows else {})
     told.fields.update({"pretrained_window": beside.pretrained_window} if beside.pretrained_window else {})
+    classes = beside.classes if len(beside.classes) == told.num_classes else ()
+    if config and classes != beside.classes:
+        raise UserError(f"{path} is for {told.num_classes} classes, and config.json names {len(beside.classes)}")
     if config and not name:
-        return Identified(found, told, Named(config["model"], config["config"], ()), config)
-    return Identified(found, told, as_named(told, name) if name else named(told), config)
+        return Identified(found, told, Named(config["model"], config["config"], ()), config, classes)
+    return Identified(found, told, as_named(told, name) if name else named(told), config, classes)
 
 
 def architecture(found: Foreign) -> Architecture:

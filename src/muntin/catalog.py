@@ -23,7 +23,7 @@ from muntin.models.swin_v2 import VARIANTS as SWIN_V2
 from muntin.models.swin_v2 import SwinV2Config, effective_windows
 from muntin.ops.grouping import Size
 from muntin.tasks import Classifier
-from muntin.weights import Resize, load_backbone, load_weights
+from muntin.weights import LoadReport, Resize, load_backbone, load_weights
 
 logger = logging.getLogger("muntin")  # quiet unless asked: what became of every tensor of a weights file
 
@@ -138,7 +138,7 @@ def create_model(
     model = Classifier(_backbone(name, drop_path_rate, config), num_classes)
     if weights is not None:
         scale = variant_windows(name, config)
-        logger.info("%s: %s", weights, load_weights(model, weights, resize=resize, assume_scale=scale))
+        _log(weights, model.backbone, load_weights(model, weights, resize=resize, assume_scale=scale))
     return model
 
 
@@ -153,7 +153,7 @@ def create_backbone(
     backbone = _backbone(name, drop_path_rate, config)
     if weights is not None:
         scale = variant_windows(name, config)
-        logger.info("%s: %s", weights, load_backbone(backbone, weights, resize=resize, assume_scale=scale))
+        _log(weights, backbone, load_backbone(backbone, weights, resize=resize, assume_scale=scale))
     return backbone
 
 
@@ -211,6 +211,12 @@ def multiply_adds(name: str, image_size: tuple[int, int] | None = None) -> int:
 
 def _backbone(name: str, drop_path_rate: float, config: Mapping[str, Any]) -> Swin:
     return entry(name).family(build_config(name, config), drop_path_rate)
+
+
+def _log(weights: str | Path, backbone: object, report: LoadReport) -> None:
+    """A warning where a position bias got a scale, other than the windows in use, that had to be assumed."""
+    guessed = any("assumed" in note for note in report.notes) and isinstance(backbone, SwinV2) and backbone.scale()
+    logger.log(logging.WARNING if guessed else logging.INFO, "%s: %s", weights, report)
 
 
 def as_size(value: Any, axes: int) -> Any:

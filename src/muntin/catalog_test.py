@@ -182,6 +182,18 @@ def test_v2_weights_of_a_folder_keep_the_scale_of_their_position_bias_at_any_win
     assert torch.equal(again.eval()(x), model.eval()(x))
 
 
+@pytest.mark.parametrize("create", [catalog.create_model, catalog.create_backbone])
+@pytest.mark.parametrize("window", [12, 16])
+def test_v2_weights_that_do_not_tell_their_scale_have_that_of_their_published_training(tmp_path, create, window):
+    """Trained at 192 pixels, the last map was 6 x 6 and so was its window, not 12 x 12 as the config says."""
+    small = {"dim": 8, "depths": (1, 1, 1, 1), "heads": (1, 2, 4, 8)}
+    source = catalog.create_model("swin_v2_base_window12", num_classes=1000, **small)
+    save_file(official.write(source.state_dict(), "timm"), tmp_path / "timm.safetensors")
+    model = create("swin_v2_base_window12", weights=tmp_path / "timm.safetensors", **small, window=window)
+    backbone = model.backbone if create is catalog.create_model else model
+    assert backbone.scale() == ((12, 12), (12, 12), (12, 12), (6, 6))
+
+
 def test_features_can_be_had_from_the_weights_of_a_classifier(tmp_path):
     model = catalog.create_model("swin_tiny", num_classes=2, **SMALL)
     save_model(tmp_path, "swin_tiny", model, kind="classifier", classes=("a", "b"), preprocess={})
@@ -225,3 +237,20 @@ def test_a_value_no_model_can_have_is_one_sentence(wrong):
 def test_a_wrong_name_in_another_spelling_finds_its_nearest(typed, meant):
     with pytest.raises(UserError, match=meant):
         catalog.entry(typed)
+
+
+def test_an_assumed_scale_that_changes_numbers_is_a_warning(tmp_path, caplog):
+    small = {"dim": 8, "depths": (1, 1), "heads": (1, 2), "num_classes": 2}
+    state, file = catalog.create_model("swin_v2_tiny_window8", **small).state_dict(), tmp_path / "bare.safetensors"
+    save_file(official.write(state, "timm"), file)
+    catalog.create_model("swin_v2_tiny_window8", weights=file, **small)
+    assert not caplog.records
+    catalog.create_model("swin_v2_tiny_window8", weights=file, window=12, **small)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "trained with windows 8x8 (assumed" in caplog.text
+
+
+def test_a_file_of_unknown_keys_is_named(tmp_path):
+    save_file({"a.weight": torch.ones(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match=r"other\.safetensors: .*a\.weight"):
+        catalog.create_model("swin_tiny", weights=tmp_path / "other.safetensors")

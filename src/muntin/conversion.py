@@ -65,7 +65,7 @@ def convert(
         raise unknown("layout", layout, LAYOUTS)
     if layout not in FOLDERS and out.suffix not in SUFFIXES:
         raise UserError(f"{out} should end in {', '.join(SUFFIXES)}: the {layout} layout is one file")
-    _check_free(out, overwrite)
+    _check_free(out, overwrite, folder=layout in FOLDERS)
     path, known = _read(source, model)
     tensors = known.found.tensors
     notes: tuple[str, ...] = ()
@@ -119,7 +119,7 @@ def adapt(
     source, out = Path(source), Path(out)
     if (window, image_size, num_classes, in_chans, class_map, freeze_bias) == (None, None, None, None, None, False):
         raise UserError("nothing to adapt: say window, image size, classes, input channels or the frozen bias")
-    _check_free(out, overwrite)
+    _check_free(out, overwrite, folder=True)
     path, known = _read(source, model)
     _check_windows_known(path, known)
     rows = read_class_map(class_map) if class_map is not None else None
@@ -162,9 +162,12 @@ def _read(source: Path, model: str) -> tuple[Path, Identified]:
     return path, identify(read_tensors(path), path, model)
 
 
-def _check_free(out: Path, overwrite: bool) -> None:
+def _check_free(out: Path, overwrite: bool, *, folder: bool) -> None:
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists; choose another place, or replace it with --overwrite (overwrite=True)")
+    if out.exists() and out.is_dir() != folder:
+        there, needed = ("file", "folder") if folder else ("folder", "file")
+        raise UserError(f"{out} is a {there}, and a {needed} is to be written; choose another place")
 
 
 def _check_windows_known(path: Path, known: Identified) -> None:
@@ -215,13 +218,11 @@ def numbered(classes: int) -> tuple[str, ...]:
 
 def _described(known: Identified) -> Described:
     """What config.json says, or what stands in for it."""
+    classes = known.classes or numbered(known.told.num_classes)
     if known.config and known.config["preprocess"]:
-        return Described(tuple(known.config["classes"]), known.config["preprocess"], ())
+        return Described(classes, Preprocess.from_dict(known.config["preprocess"]).to_dict(), ())
     values, notes = _preprocess(known.told.fields["in_chans"], entry(known.named.name).image_size, {})
-    if known.config:
-        return Described(tuple(known.config["classes"]), values, notes)
-    classes = numbered(known.told.num_classes)
-    notes += (f"class names: numbers, 0 to {len(classes) - 1}",) if classes else ()
+    notes += (f"class names: numbers, 0 to {len(classes) - 1}",) if classes and not known.classes else ()
     return Described(classes, values, notes)
 
 
@@ -230,7 +231,7 @@ def _preprocess(channels: int, size: Size, known: Mapping[str, Any]) -> tuple[di
     if channels not in (1, 3):
         return {}, (f"preprocessing: none, pictures here have 1 or 3 channels and the model takes {channels}",)
     if known and len(known["mean"]) == channels:
-        return dict(known) | {"image_size": list(size)}, ()
+        return Preprocess.from_dict(dict(known) | {"image_size": list(size)}).to_dict(), ()
     mean, std = (list(v) if channels == 3 else [round(sum(v) / 3, 3)] for v in (IMAGENET_MEAN, IMAGENET_STD))
     values = Preprocess().to_dict() | dict(known) | {"image_size": list(size), "mean": mean, "std": std}
     note = f"preprocessing: ImageNet's mean {mean} and std {std}, {size[0]} x {size[1]} pixels"

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import torch
@@ -284,3 +285,55 @@ def test_what_transformers_cannot_say_is_refused(tmp_path):
     saved(tmp_path / "oblong", window=(4, 2))
     with pytest.raises(UserError, match="one square window for all stages"):
         convert(tmp_path / "oblong", tmp_path / "theirs", layout="transformers")
+
+
+def test_class_names_survive_transformers(tmp_path):
+    saved(tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "theirs", layout="transformers")
+    report = convert(tmp_path / "theirs", tmp_path / "again", layout="muntin")
+    assert load_model(tmp_path / "again").classes == CLASSES
+    assert "class names" not in report.table()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"preprocess": {"bla": 1}}, "unknown preprocessing field 'bla'"),
+        ({"classes": ["a"], "num_classes": 1}, "is for 3 classes, and config.json names 1"),
+        ({"kind": "dragon"}, "unknown kind 'dragon'"),
+        ({"config": {**SMALL, "depths": [1, 10**9]}}, "depths"),
+        ({"config": {**SMALL, "mlp_ratio": math.nan}}, "mlp_ratio is nan"),
+    ],
+)
+def test_a_description_that_cannot_be_is_one_sentence(tmp_path, change, reason):
+    saved(tmp_path / "ours")
+    file = tmp_path / "ours" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": "muntin/1"} | change))
+    with pytest.raises(UserError, match=reason):
+        convert(tmp_path / "ours", tmp_path / "theirs", layout="transformers")
+    assert not (tmp_path / "theirs").exists()
+
+
+def test_memory_is_not_asked_for_on_the_word_of_a_description(tmp_path):
+    saved(tmp_path / "ours")
+    file = tmp_path / "ours" / "config.json"
+    huge = {"format": "muntin/1", "config": {"dim": 1 << 13, "depths": [100, 100], "heads": [1, 2]}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | huge))
+    with pytest.raises(UserError, match=r"describes [\d,]+ parameters, and its weights have"):
+        load_model(tmp_path / "ours")
+
+
+def test_a_file_is_no_place_for_a_folder_nor_a_folder_for_a_file(tmp_path):
+    saved(tmp_path / "ours")
+    (tmp_path / "file.pth").write_bytes(b"")
+    (tmp_path / "folder.pth").mkdir()
+    for out, layout in (("file.pth", "muntin"), ("folder.pth", "timm")):
+        with pytest.raises(UserError, match="is to be written; choose another place"):
+            convert(tmp_path / "ours", tmp_path / out, layout=layout, overwrite=True)
+
+
+def test_an_image_size_that_no_picture_has_is_refused(tmp_path):
+    saved(tmp_path / "ours")
+    with pytest.raises(UserError, match="image_size"):
+        adapt(tmp_path / "ours", tmp_path / "new", image_size=10**7)
+    assert not (tmp_path / "new").exists()

@@ -11,11 +11,16 @@ from collections.abc import Iterable
 LONGEST = 2000  # characters of a message; what it repeats from a damaged file may be as long as the file
 
 
+def printable(text: str) -> str:
+    """The text in one line that no terminal takes for commands: names from files may hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class UserError(ValueError):
     """What was given cannot work. The message says what was given, what is needed, what to do. Exit code 2."""
 
     def __str__(self) -> str:
-        text = super().__str__()
+        text = printable(super().__str__())
         return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 

@@ -21,3 +21,7 @@ def test_a_name_like_no_other_is_answered_with_the_list():
 def test_mistakes_of_users_are_value_errors_and_failed_runs_are_not():
     assert issubclass(UserError, ValueError)
     assert not issubclass(RunError, ValueError)
+
+
+def test_a_sentence_is_one_line_whatever_a_file_names_its_parts():
+    assert str(UserError("key käfer\n\x1b]0;x")) == r"key käfer\n\x1b]0;x"

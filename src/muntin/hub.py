@@ -113,8 +113,8 @@ def model_card(model: Saved, card: Card) -> str:
         "metrics": ["accuracy"] if card.metrics else [],
         "base_model": card.base_model,
     }
-    numbers = "\n".join(f"| {metric} | {value:g} |" for metric, value in card.metrics.items())
-    shown = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+    numbers = "\n".join(f"| {_as_text(metric)} | {value:g} |" for metric, value in card.metrics.items())
+    shown = ", ".join(map(_as_text, classes[:20])) + (", ..." if len(classes) > 20 else "")
     sections = {
         "How to load": _LOAD_CLASSIFIER if classifier else _LOAD_BACKBONE.format(name=name),
         "Classes": f"{len(classes)}: {shown}" if classes else "",
@@ -141,6 +141,11 @@ import muntin
 backbone = muntin.create_backbone("{name}", weights="PLACE")  # this folder
 levels = backbone(pictures).levels  # (B, C, H, W), prepared as below
 ```"""
+
+
+def _as_text(name: str) -> str:
+    """A name as Markdown shows it: names come from folders and files of anybody, and are no markup."""
+    return re.sub(r"([\\`*_<>\[\]|&#])", r"\\\1", " ".join(name.split()))
 
 
 def _is_repository(place: str) -> bool:

@@ -155,3 +155,10 @@ def test_what_does_not_belong_together_is_refused(model, tmp_path):
         with pytest.raises(UserError, match=said):
             save_pretrained(wrong, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_class_names_are_no_markup_in_the_card(model, tmp_path):
+    named = model._replace(classes=("<b>a</b>\n# b", "c_d|e"))
+    text = (save_pretrained(named, tmp_path / "model", card=Card(metrics={"x|y": 1.0})) / "README.md").read_text()
+    assert r"2: \<b\>a\</b\> \# b, c\_d\|e" in text
+    assert r"| x\|y | 1 |" in text

@@ -40,7 +40,7 @@ class Inspection:
     num_classes: int | None = None
     classes: tuple[str, ...] = ()  # their names, where a config.json has them
     tensors: int = 0
-    parameters: int = 0  # numbers in them, without what follows from sizes
+    parameters: int = 0  # numbers in them; of a known layout without what follows from sizes
     dtypes: dict[str, int] = dataclasses.field(default_factory=dict)  # tensors of each
     checksum: str = "none recorded"  # or "verified", "wrong"
     damage: list[str] = dataclasses.field(default_factory=list)
@@ -52,6 +52,8 @@ def inspect(place: str | Path) -> Inspection:
     Raises UserError where there is nothing to look at. Everything wrong with what is there is in `damage`.
     """
     path = weights_file(place)
+    if not path.is_file():  # a device or a pipe, which may never end
+        raise UserError(f"{path} is no file; give a run folder, a model folder or a weights file")
     seen = Inspection(file=str(path), bytes=path.stat().st_size)
     if (path.parent.parent / checkpoint.MANIFEST).is_file() and (fault := checkpoint.damage(path.parent.parent)):
         seen.damage.append(f"the checkpoint around it: {fault}")
@@ -61,10 +63,8 @@ def inspect(place: str | Path) -> Inspection:
     except UserError as error:
         seen.damage.append(str(error))
         return seen
-    seen.tensors, seen.dtypes = (
-        len(tensors),
-        dict(Counter(str(t.dtype).removeprefix("torch.") for t in tensors.values())),
-    )
+    seen.tensors, seen.parameters = len(tensors), sum(t.numel() for t in tensors.values())
+    seen.dtypes = dict(Counter(str(t.dtype).removeprefix("torch.") for t in tensors.values()))
     seen.layout = swin_files.recognise(tensors)
     if seen.layout is None:
         return seen
@@ -88,13 +88,13 @@ def _check_sums(path: Path, seen: Inspection) -> None:
 
 
 def _look_at(tensors: dict[str, Tensor], path: Path, seen: Inspection) -> None:
-    found, told, named, config = identify(tensors, path)
+    found, told, named, _, classes = identify(tensors, path)
     seen.wrapped_in, seen.parameters = found.wrapped_in, sum(t.numel() for t in found.tensors.values())
     seen.family, seen.kind, seen.num_classes = told.family.__name__, told.kind, told.num_classes
     for field in ("depths", "dim", "heads", "window", "pretrained_window", "in_chans"):
         setattr(seen, field, told.fields.get(field))
     seen.model, seen.also, seen.differs = named.name, named.also, named.changes
-    seen.classes = tuple(config["classes"]) if config else ()
+    seen.classes = classes
     model = empty_model(named, told, found.tensors)
     if wrong := misfits(found.tensors, model):
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""

@@ -10,15 +10,18 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from muntin.catalog import build_config, create_model, entry
 from muntin.convert import config_beside, write_model_folder
 from muntin.convert.records import CONFIG, FORMAT
-from muntin.errors import UserError
+from muntin.errors import UserError, unknown
 from muntin.models import Swin, SwinConfig, SwinV2
 from muntin.tasks import Classifier
 from muntin.weights import weights_file
+
+KINDS = ("classifier", "simmim", "backbone")
 
 
 def save_model(
@@ -69,6 +72,11 @@ def load_model(folder: str | Path) -> Saved:
         what = "simmim pre-training model" if config["kind"] == "simmim" else config["kind"]
         raise UserError(f"{folder} holds a {what}, which names no classes; fine-tune it first")
     build_config(config["model"], config["config"])  # refuses what is no field before it could be another argument
+    with torch.device("meta"):
+        promised = create_model(config["model"], num_classes=config["num_classes"], **config["config"])
+    count, size = sum(p.numel() for p in promised.parameters()), weights_file(folder).stat().st_size
+    if count > size:  # before memory is asked for
+        raise UserError(f"{folder}: config.json describes {count:,} parameters, and its weights have {size:,} bytes")
     model = create_model(config["model"], num_classes=config["num_classes"], weights=folder, **config["config"])
     return Saved(model.eval(), config["model"], tuple(config["classes"]), config["preprocess"])
 
@@ -91,6 +99,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     for key, kind in wanted.items():
         if not isinstance(config.get(key), kind):
             raise UserError(f"{path} is no model description: '{key}' is missing or no {kind.__name__}")
+    if config["kind"] not in KINDS:
+        raise unknown("kind", config["kind"], KINDS, see=str(path))
     if not all(isinstance(name, str) for name in config["classes"]):
         raise UserError(f"{path} is no model description: 'classes' must hold names")
     if len(config["classes"]) != config["num_classes"]:

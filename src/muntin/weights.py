@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -87,7 +88,9 @@ def read_foreign(path: Path, backbone: Swin) -> Foreign:
 
     SimMIM keeps beside its backbone the norm that a classifier's readout has.
     """
-    found = swin_files.read(read_tensors(path), backbone.config.absolute_position)
+    tensors = read_tensors(path)
+    with _naming(path):
+        found = swin_files.read(tensors, backbone.config.absolute_position)
     tensors = {("readout." + k if k in ("norm.weight", "norm.bias") else k): v for k, v in found.tensors.items()}
     beside = describe(path, len(backbone.stages))
     # a window that is not square shows in no table: those of our own files are in their config.json or are square
@@ -111,11 +114,14 @@ def _load(
         raise unknown("resize", str(resize), ("auto", *RULES))
     own = model.state_dict()
     if any(tensor.is_meta for tensor in own.values()):
-        raise UserError("the model is on the meta device, which keeps no values; give it memory: to_empty(device='cpu')")
+        raise UserError(
+            "the model is on the meta device, which keeps no values; give it memory by to_empty(device=...)"
+        )
     dropped = {k: why for k in found.tensors for start, why in aside.items() if k.startswith(start)}
     used = {k: v for k, v in found.tensors.items() if k not in dropped}
     _check_kind(backbone, used, path)
-    changes = fit(used, own, _windows(backbone), _rule(resize, found.tensors), found.windows)
+    with _naming(path):
+        changes = fit(used, own, _windows(backbone), _rule(resize, found.tensors), found.windows)
     _check_frozen_windows(backbone, changes, path)
     if changes and not resize:
         raise UserError(_other_shape(path, changes))
@@ -138,6 +144,15 @@ def _load(
         reinitialised={k: fresh[k] for k in missing},
         notes=((f"the backbone of {found.wrapped_in}",) if found.wrapped_in else ()) + notes,
     )
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the file before what is said about its tensors."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _rule(resize: Resize, tensors: Mapping[str, Tensor]) -> Rule:
@@ -223,7 +238,7 @@ def _misfit(
     what = f"{path} ({found.layout} layout)"
     if key in used and key in own:
         ours, theirs = tuple(own[key].shape), tuple(used[key].shape)
-        if key.startswith("readout.head.") and theirs[:1] != ours[:1]:
+        if key.startswith("readout.head.") and theirs and theirs[0] != ours[0]:
             return (
                 f"{path} was trained for {theirs[0]} classes, the model has {ours[0]}; "
                 "use the file's number, or fine-tune to replace the head"

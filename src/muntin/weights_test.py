@@ -125,6 +125,29 @@ def test_classes_are_chosen_from_the_head_of_the_file(tmp_path):
         load_weights(few, tmp_path, class_rows=(4, 0))
 
 
+def test_a_damaged_head_of_the_right_classes_is_not_replaced(tmp_path):
+    state = swin_files.write(classifier().state_dict(), "official")
+    for damage, sentence in (
+        ({"head.bias": None}, r"readout\.head\.bias is missing from the file"),
+        ({"head.bias": torch.tensor(1.0)}, r"head\.bias is \(\) in the file and \(3,\) in the model"),
+        ({"head.weight": torch.ones(3, 5)}, r"head\.weight is \(3, 5\) in the file and \(3, 16\) in the model"),
+    ):
+        damaged = {k: v for k, v in (state | damage).items() if v is not None}
+        save_file(damaged, tmp_path / "damaged.safetensors")
+        with pytest.raises(UserError, match=sentence):
+            load_weights(classifier(seed=1), tmp_path / "damaged.safetensors", replace_head=True)
+
+
+def test_a_model_without_memory_is_refused_and_not_left_empty(tmp_path):
+    path = official_file(classifier(), tmp_path)
+    with torch.device("meta"):
+        model = catalog.create_model(V1, num_classes=3, window=4, **SMALL)
+    with pytest.raises(UserError, match="model is on the meta device"):
+        load_weights(model, path)
+    load_weights(model.to_empty(device="cpu"), path)
+    assert torch.equal(model.readout.head.weight, classifier().readout.head.weight)
+
+
 def test_nothing_is_loaded_where_something_does_not_fit(tmp_path):
     path = official_file(classifier(depths=(1, 1)), tmp_path)
     model = classifier(window=6, seed=1)
@@ -144,7 +167,7 @@ def test_a_file_of_the_other_family_is_named(tmp_path):
     with pytest.raises(UserError, match=r"holds a Swin and the model is a Swin V2"):
         load_weights(classifier(V2), path)
     save_file(classifier(V2).state_dict(), tmp_path / "v2.safetensors")
-    with pytest.raises(UserError, match=r"holds a Swin V2 and the model is a Swin;"):
+    with pytest.raises(UserError, match=r"holds a Swin V2 and the model is a Swin; give weights of its kind$"):
         load_backbone(classifier().backbone, tmp_path / "v2.safetensors")
 
 
@@ -229,6 +252,15 @@ def test_the_scale_in_the_description_of_transformers_is_taken(tmp_path):
     assert model.backbone.scale() == ((12, 12), (6, 6))
 
 
+def test_the_windows_in_the_description_of_transformers_are_the_scale_where_it_has_none(tmp_path):
+    save_file(swin_files.write(classifier(V2).state_dict(), "transformers"), tmp_path / "model.safetensors")
+    sizes = {"model_type": "swinv2", "image_size": 24, "patch_size": 4, "window_size": 4}
+    (tmp_path / "config.json").write_text(json.dumps(sizes | {"pretrained_window_sizes": [0, 0]}))
+    model = classifier(V2, seed=1, window=6)
+    load_weights(model, tmp_path)
+    assert model.backbone.scale() == ((4, 4), (3, 3))
+
+
 def test_a_frozen_position_bias_is_saved_and_loaded_as_it_is(tmp_path):
     model = classifier(V2)
     model.backbone.freeze_position_bias()
@@ -242,3 +274,12 @@ def test_a_frozen_position_bias_is_saved_and_loaded_as_it_is(tmp_path):
         load_weights(classifier(V2), path)
     with pytest.raises(UserError, match=r"holds a Swin V2 and the model is a Swin V2 with a frozen position bias"):
         load_weights(again, official_file(classifier(V2), tmp_path))
+
+
+@pytest.mark.parametrize("resize", ["", "auto", "bicubic"])
+def test_a_frozen_position_bias_is_not_resized(tmp_path, resize):
+    model = classifier(V2)
+    model.backbone.freeze_position_bias()
+    path = saved(model, tmp_path, V2)
+    with pytest.raises(UserError, match=r"frozen for other windows than the model's \(4x4 -> 6x6 window\)"):
+        load_weights(classifier(V2, window=6, frozen_bias=True), path, resize=resize)

@@ -13,6 +13,7 @@ from muntin.report.markup import Html, element
 from muntin.report.pictures import card, grid, img
 
 EACH = 8  # pictures of a class in a split
+SECTIONS = 500  # a class in a split each; a page of more is too large for a browser
 SIDE = 128  # pixels; larger pictures are made smaller
 
 
@@ -22,8 +23,9 @@ def contact_sheet(place: str | Path) -> Page:
     members: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in layout.entries:
         members[entry.label, entry.split].append(entry)
-    page = Page(f"Pictures of {place}", f"{layout.kind}; {len(layout.entries):,} pictures")
-    for (label, split), entries in sorted(members.items()):
+    shown = f"; the first {SECTIONS:,} of {len(members):,} classes in a split" if len(members) > SECTIONS else ""
+    page = Page(f"Pictures of {place}", f"{layout.kind}; {len(layout.entries):,} pictures{shown}")
+    for (label, split), entries in sorted(members.items())[:SECTIONS]:
         page.section(" · ".join(filter(None, (label or "pictures", split))), f"{len(entries):,} pictures")
         chosen = [entries[i * len(entries) // EACH] for i in range(EACH)] if len(entries) > EACH else entries
         page.add(grid(map(_card, chosen)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from muntin.errors import UserError
 
 from .arguments import Parser
+from .screen import show
 
 if TYPE_CHECKING:
     from muntin.data.check import Findings, Spread
@@ -68,6 +69,8 @@ def _show_progress(done: int, total: int) -> None:
 
 
 def _print(found: Findings) -> None:
+    from muntin.data.listing import one_line
+
     print(f"{found.place}: {found.layout}; {found.pictures:,} pictures")
     _print_counts(found.counts)
     if found.width and found.height:
@@ -75,11 +78,11 @@ def _print(found: Findings) -> None:
         print("modes: " + ", ".join(f"{mode} {count:,}" for mode, count in found.modes.items()))
     print()
     for note in found.notes:
-        print(f"  {note}")
+        print(one_line(f"  {note}"))
     for problem in found.problems:
-        print(f"! {problem}")
+        print(one_line(f"! {problem}"))
     for reason in list(found.unreadable.values())[:ROWS]:
-        print(f"    {reason}")
+        print(one_line(f"    {reason}"))
     if len(found.unreadable) > ROWS:
         print(f"    ... and {len(found.unreadable) - ROWS:,} more; --json has all")
     print(f"to be put right: {len(found.problems)}" if found.problems else "nothing to be put right")
@@ -91,8 +94,9 @@ def _range(spread: Spread) -> str:
 
 def _print_counts(counts: dict[str, dict[str, int]]) -> None:
     """A row a class, a column a split."""
-    from rich.console import Console
     from rich.table import Table
+
+    from muntin.data.listing import one_line
 
     classes = sorted({name for split in counts.values() for name in split})
     if classes in ([], [""]) and len(counts) < 2:
@@ -101,8 +105,8 @@ def _print_counts(counts: dict[str, dict[str, int]]) -> None:
     for split in counts:
         table.add_column(split or "pictures", justify="right")
     for name in classes[:ROWS]:
-        table.add_row(name, *(f"{split.get(name, 0):,}" for split in counts.values()))
+        table.add_row(one_line(name), *(f"{split.get(name, 0):,}" for split in counts.values()))
     table.add_row(f"all {len(classes)}", *(f"{sum(split.values()):,}" for split in counts.values()), style="bold")
-    Console().print(table)
+    show(table)
     if len(classes) > ROWS:
         print(f"... and {len(classes) - ROWS:,} more classes; --json has all")

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -73,3 +74,23 @@ def test_no_data(tmp_path):
         run(["check", str(tmp_path / "nowhere")])
     with pytest.raises(UserError, match="invalid choice"):
         run(["chekc", str(tmp_path)])
+
+
+def test_names_are_shown_as_they_are_and_do_nothing(photos, tmp_path, capsys):
+    (photos / "cat").rename(photos / "[red]:cat:\x1b[31m")
+    (photos / "dog" / "0.png").rename(photos / "dog" / os.fsdecode(b"\xff<b>.png"))
+    assert run(["check", str(photos), "--contact-sheet", str(tmp_path / "sheet.html")]) == 0
+    shown = capsys.readouterr().out
+    assert "[red]:cat:\\x1b[31m" in shown
+    assert "\x1b" not in shown
+    page = (tmp_path / "sheet.html").read_text()
+    assert "\\udcff&lt;b&gt;.png" in page
+    assert "<b>" not in page
+
+
+def test_the_contact_sheet_of_many_classes_is_cut(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("muntin.cli.contact_sheet.SECTIONS", 1)
+    run(["check", str(photos), "--contact-sheet", str(tmp_path / "sheet.html")])
+    page = (tmp_path / "sheet.html").read_text()
+    assert "the first 1 of 2 classes in a split" in page
+    assert page.count("data:image/png;base64") == 6

@@ -7,13 +7,16 @@ was content with `data.limit` pictures of it: it has trained on none.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 from muntin.errors import UserError
 
 from .arguments import Parser, not_negative, positive, share
+from .screen import show
 
 if TYPE_CHECKING:
     from muntin.data import Source
@@ -36,6 +39,12 @@ def parser() -> Parser:
     )
     options.add_argument("--batch-size", type=positive, default=64, help="pictures a step and process (default: 64)")
     options.add_argument("--workers", type=not_negative, default=0, help="processes that read pictures (default: 0)")
+    options.add_argument(
+        "--bad-share",
+        type=share,
+        help="stop above this share of pictures that cannot be read; up to it they are left out, counted and named "
+        "(default: 0.05; 0: stop at the first)",
+    )
     options.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     return options
 
@@ -48,6 +57,7 @@ def run(arguments: list[str]) -> int:
     from muntin.data import Loader, Preprocess, eval_transform
     from muntin.engine import autocast, parallel
     from muntin.predict import evaluate
+    from muntin.recipes.recipe import DataChoice
     from muntin.saved import load_model
 
     saved = load_model(given.model)
@@ -66,14 +76,16 @@ def run(arguments: list[str]) -> int:
         workers=given.workers,
         rank=parallel.rank(),
         world=parallel.world(),
+        bad_share=DataChoice.bad_share if given.bad_share is None else given.bad_share,
     )
-    with autocast(device, given.precision):
+    with autocast(device, given.precision), contextlib.redirect_stdout(sys.stderr):  # where bad files are named
         result = evaluate(saved.model.to(device), loader, len(saved.classes))
     if parallel.rank() == 0:
         if given.json:
-            print(json.dumps({"part": part} | record(result, saved.classes), indent=2))
+            left_out = {"left_out": len(source) - result.samples}
+            print(json.dumps({"part": part} | left_out | record(result, saved.classes), indent=2))
         else:
-            _print(result, saved.classes, part)
+            _print(result, saved.classes, part, len(source) - result.samples)
     parallel.cleanup()
     return 0
 
@@ -120,18 +132,29 @@ def check_classes(model: tuple[str, ...], data: tuple[str, ...], model_place: st
 
 
 def record(result: TopKResult, classes: tuple[str, ...]) -> dict[str, Any]:
-    """The result for JSON: shares as fractions, top5 with more than five classes; null: a class without pictures."""
+    """The result for JSON: shares as fractions, top5 with more than five classes; null: a class without pictures.
+
+    No confusion matrix with very many classes.
+    """
     return {
         "samples": result.samples,
         "top1": result.top1,
         **({} if result.top5 is None else {"top5": result.top5}),
         "per_class": {name: None if math.isnan(r) else r for name, r in zip(classes, result.per_class)},
-        "confusion": result.confusion.tolist(),
+        **({} if result.confusion is None else {"confusion": result.confusion.tolist()}),
     }
 
 
-def _print(result: TopKResult, classes: tuple[str, ...], part: str) -> None:
-    from rich.console import Console
+def _mistake(result: TopKResult, k: int, classes: tuple[str, ...]) -> str:
+    """What pictures of class k were most often taken for; empty where it is not known, or nothing."""
+    if result.confusion is None:
+        return ""
+    row = result.confusion[k].tolist()
+    row[k] = 0
+    return f"{classes[row.index(max(row))]} ({max(row)})" if any(row) else ""
+
+
+def _print(result: TopKResult, classes: tuple[str, ...], part: str, left_out: int) -> None:
     from rich.table import Table
 
     table = Table("class", box=None, header_style="bold")
@@ -139,11 +162,9 @@ def _print(result: TopKResult, classes: tuple[str, ...], part: str) -> None:
         table.add_column(title, justify="right")
     table.add_column("most often taken for")
     for k, (name, recall) in enumerate(zip(classes, result.per_class)):
-        row = result.confusion[k].tolist()
-        pictures, right = sum(row), row[k]
-        row[k] = 0
-        mistake = f"{classes[row.index(max(row))]} ({max(row)})" if any(row) else ""
-        table.add_row(name, f"{pictures:,}", f"{right:,}", "" if math.isnan(recall) else f"{recall:.2%}"[:-1], mistake)
-    Console().print(table)
+        share, right = ("", 0) if math.isnan(recall) else (f"{recall:.2%}"[:-1], round(recall * result.seen[k]))
+        table.add_row(name, f"{result.seen[k]:,}", f"{right:,}", share, _mistake(result, k, classes))
+    show(table)
     top5 = "" if result.top5 is None else f"  top-5 {result.top5:.2%}"
-    print(f"top-1 {result.top1:.2%}{top5}  on {result.samples:,} pictures: {part}")
+    bad = f"; {left_out:,} that cannot be read left out" if left_out else ""
+    print(f"top-1 {result.top1:.2%}{top5}  on {result.samples:,} pictures: {part}{bad}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import io
 import json
 import os
 import sys
@@ -16,7 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
-from muntin.errors import RunError, UserError, unknown
+from muntin.errors import RunError, UserError, printable, unknown
 
 GRACE = 2  # seconds: process 0 mostly fails with the same sentence, and torchrun then ends the others before they speak
 
@@ -63,6 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files and classes may be what the screen cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _run(arguments)
     except UserError as error:
@@ -79,8 +83,20 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"muntin: {place}{error.strerror or error}", 2, debug)
     except SystemExit as end:  # argparse and tyro end `--help` this way
         return end.code if isinstance(end.code, int) else 0
-    except Exception as error:  # not the user's fault, so say where to look instead of nothing
+    except Exception as error:
+        if _memory_ran_out(error):
+            return _fail(f"muntin: not enough memory: {printable(str(error))}; ask for something smaller", 2, debug)
+        # not the user's fault, so say where to look instead of nothing
         return _fail(f"muntin: {type(error).__name__}: {error} (a fault of muntin; --debug shows where)", 1, debug)
+
+
+def _memory_ran_out(error: Exception) -> bool:
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+
+    from muntin.engine.out_of_memory import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _run(arguments: list[str]) -> int:

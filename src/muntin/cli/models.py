@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from muntin.errors import UserError
+from muntin.errors import UserError, printable
 
 from .arguments import Parser
+from .screen import show
 
 if TYPE_CHECKING:
     from muntin.inspection import Inspection
@@ -37,7 +38,6 @@ def run(arguments: list[str]) -> int:
         print(json.dumps(rows, indent=2))
         return 0
 
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
             "" if row["top1"] is None else f"{row['top1']:.1f}",
             row["trained_on"].replace("ImageNet-", ""),
         )
-    Console().print(table)
+    show(table)
     print("GMACs: 10^9 multiply-adds a picture, the papers' FLOPs. top-1: as published, trained on that ImageNet.")
     return 0
 
@@ -104,7 +104,7 @@ def _sizes(windows: tuple[tuple[int, int], ...] | None) -> str:
 
 
 def _names(classes: tuple[str, ...]) -> str:
-    return f": {', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''}" if classes else ""
+    return f": {', '.join(map(printable, classes[:8]))}{', ...' if len(classes) > 8 else ''}" if classes else ""
 
 
 def describe(pattern: str) -> list[dict[str, Any]]:

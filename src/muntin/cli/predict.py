@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from muntin.errors import UserError
 
 from .arguments import Parser, positive
+from .screen import show
 
 if TYPE_CHECKING:
     from muntin.predict import Prediction
@@ -82,7 +83,6 @@ def check_target(option: str, place: Path, *, overwrite: bool) -> None:
 
 
 def _print(predictions: list[Prediction]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("picture", "label", box=None, header_style="bold")
@@ -90,6 +90,6 @@ def _print(predictions: list[Prediction]) -> None:
     table.add_column("then")
     for p in predictions[:ROWS]:
         table.add_row(p.file, p.label, f"{100 * p.score:.1f}", ", ".join(f"{n} {100 * s:.1f}" for n, s in p.top[1:]))
-    Console().print(table)
+    show(table)
     if len(predictions) > ROWS:
         print(f"... and {len(predictions) - ROWS:,} more; --json FILE or --csv FILE writes all")

@@ -125,6 +125,13 @@ def test_classes_need_a_head_and_a_list():
         select_classes(classifier(), [])
 
 
+@pytest.mark.parametrize("bias", [None, torch.ones(4), torch.ones(5, 1)])
+def test_classes_are_chosen_from_no_damaged_head(bias):
+    state = classifier() | {"readout.head.bias": bias}
+    with pytest.raises(UserError, match="has no bias for every row"):
+        select_classes({k: v for k, v in state.items() if v is not None}, [4, 0])
+
+
 def test_a_zero_head_has_the_size_of_the_features():
     state = classifier()
     changed = zero_head(state, 7)

@@ -7,6 +7,7 @@ no more memory than the file is large. Every check raises ValueError with the re
 from __future__ import annotations
 
 import io
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from .pickles import Claims, dry_run
 MAX_ENTRIES = 100_000  # of an archive; one a tensor, and the largest Swin with its optimizer has some thousand
 MAX_PICKLE = 16 << 20  # bytes; names and shapes of all tensors, some 200 kB for the largest Swin
 MAX_COPIES = 4  # tensors may share memory, but all together be no larger than so many times the file
-_MAGIC = 0x1950A86A20F9469CFC6C  # what old files begin with
+_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # what old files begin with
 
 
 def check_zip(path: Path) -> Claims:
@@ -45,8 +46,9 @@ def check_old(path: Path) -> Claims:
         head = io.BytesIO(file.read(MAX_PICKLE))
     if head.getvalue().startswith(b"PK"):
         raise ValueError("its zip archive is cut off")
-    if dry_run(head).last != _MAGIC:
+    if not head.getvalue().startswith(_MAGIC):
         raise ValueError("it is no file of torch.save")
+    head.seek(len(_MAGIC))
     dry_run(head), dry_run(head)
     claims = dry_run(head)
     dry_run(head)

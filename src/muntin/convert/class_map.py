@@ -10,7 +10,8 @@ LARGEST = 1_000_000  # bytes; the official list has 6 kB
 
 
 def read_class_map(file: str | Path) -> tuple[int, ...]:
-    """The rows of a head that its new classes take, in their order: whole numbers from 0, one a line.
+    """The rows of a head that its new classes take, in their order: whole numbers from 0, one a line or
+    apart by other white space.
 
     Raises UserError for a file that is not there or holds anything else. Whether the head has these rows, and whether
     there are as many as classes, is for whoever uses them to check.

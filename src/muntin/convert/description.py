@@ -11,10 +11,11 @@ _TRANSFORMERS = ("model.safetensors", "pytorch_model.bin")
 
 
 class Description(NamedTuple):
-    """Windows, one a stage; None where the file does not tell them."""
+    """Windows, one a stage, and names of classes; None and () where the file does not tell them."""
 
     windows: tuple[tuple[int, int], ...] | None = None  # V2: those really used in training
     pretrained_window: tuple[tuple[int, int], ...] | None = None  # V2: the scale of its position bias, once fixed
+    classes: tuple[str, ...] = ()
 
 
 def describe(weights: Path, stages: int) -> Description:
@@ -26,22 +27,26 @@ def describe(weights: Path, stages: int) -> Description:
     if ours is not None:
         fields = ours["config"] if isinstance(ours.get("config"), dict) else {}
         windows = _sizes(ours.get("trained_windows"), stages) or _sizes(fields.get("window"), stages)
-        return Description(windows, _sizes(fields.get("pretrained_window"), stages))
+        return Description(windows, _sizes(fields.get("pretrained_window"), stages), _names(ours.get("classes")))
     if weights.name not in _TRANSFORMERS or not weights.with_name(CONFIG).is_file():
         return Description()
     theirs = read_config_file(weights.with_name(CONFIG))
-    return Description(_used_windows(theirs, stages), _sizes(theirs.get("pretrained_window_sizes"), stages))
+    scale, labels = _sizes(theirs.get("pretrained_window_sizes"), stages), theirs.get("id2label")
+    numbered = [labels.get(str(i)) for i in range(len(labels))] if isinstance(labels, dict) else None
+    return Description(_used_windows(theirs, stages), scale, _names(numbered))
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(value) if isinstance(value, list) and all(isinstance(name, str) for name in value) else ()
 
 
 def _used_windows(theirs: dict[str, Any], stages: int) -> tuple[tuple[int, int], ...] | None:
-    """The windows of a Swin V2 of transformers: maps smaller than the window shrink it."""
+    """The windows of a Swin V2 of transformers, square: maps lower than the window shrink it."""
     names = ("window_size", "image_size", "patch_size")
     if theirs.get("model_type") != "swinv2" or not (told := _sizes([theirs.get(name) for name in names], len(names))):
         return None
-    window, image, patch = told
-    grid = [side // p for side, p in zip(image, patch)]
-    used = [[min(w, side // 2**stage) for w, side in zip(window, grid)] for stage in range(stages)]
-    return _sizes(used, stages)
+    (window, _), (height, _), (patch, _) = told
+    return _sizes([min(window, height // patch // 2**stage) for stage in range(stages)], stages)
 
 
 def _sizes(value: Any, stages: int) -> tuple[tuple[int, int], ...] | None:

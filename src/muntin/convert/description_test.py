@@ -28,6 +28,16 @@ def test_transformers_tells_the_scale_as_one_side_a_stage(tmp_path):
     assert described(tmp_path, {"pretrained_window_sizes": [0, 0]}).pretrained_window is None
 
 
+def test_transformers_tells_the_windows_of_v2_which_small_maps_shrink(tmp_path):
+    published = {"model_type": "swinv2", "image_size": 192, "patch_size": 4, "window_size": 12}
+    published |= {"pretrained_window_sizes": [0, 0, 0, 0]}
+    expected = ((12, 12), (12, 12), (12, 12), (6, 6))
+    assert described(tmp_path, published, stages=4) == Description(expected, None)
+    assert described(tmp_path, published | {"image_size": [192, 256]}, stages=4).windows == expected
+    for other in ({"model_type": "swin"}, {"window_size": "12"}, {"patch_size": 0}, {"patch_size": 64}):
+        assert described(tmp_path, published | other, stages=4) == Description()
+
+
 @pytest.mark.parametrize(
     "value", [7, [[7, 7]], [7.0, 7], [[7], [7]], "77", [[0, 7], [7, 7]], None, [True, True]], ids=str
 )

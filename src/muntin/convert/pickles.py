@@ -62,7 +62,6 @@ class Claims(NamedTuple):
 
     storages: dict[str, Storage]
     tensor_bytes: int  # of all tensors, were each copied to memory of its own
-    last: Any  # what the pickle would return, where it is a plain number or text
 
 
 def dry_run(stream: IO[bytes]) -> Claims:
@@ -98,7 +97,7 @@ class _Machine:
     def run(self, stream: IO[bytes]) -> Claims:
         for op, argument, _ in pickletools.genops(stream):
             self.step(op.name, argument)
-        return Claims(self.storages, self.tensor_bytes, self.stack.pop())
+        return Claims(self.storages, self.tensor_bytes)
 
     def step(self, op: str, argument: Any) -> None:
         stack = self.stack

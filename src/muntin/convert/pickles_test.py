@@ -98,8 +98,8 @@ def test_instructions_are_those_of_torch():
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 300, "best": 81.2, "big": 2**40}
     torch.save(state, stream, _use_new_zipfile_serialization=False)
     stream.seek(0)
-    assert dry_run(stream).last == 0x1950A86A20F9469CFC6C
-    dry_run(stream), dry_run(stream)
+    for _ in range(3):  # magic number, version, system
+        assert dry_run(stream) == ({}, 0)
     claims = dry_run(stream)
     assert claims.tensor_bytes == 4 * (3 * 6 + 2)  # weights, two moments each, two counts of steps
     assert len(list(pickletools.genops(stream))) > len(claims.storages) == 8  # the next pickle lists their names

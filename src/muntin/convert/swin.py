@@ -56,6 +56,7 @@ _ZOO = (
     (rewrites.neighbours_to_unfold, rewrites.readout_norm_to_last, rewrites.grid_to_map),
 )
 _LAYOUTS = {
+    "muntin": _Layout(tables.OURS),
     "official": _Layout(tables.OFFICIAL, (), (rewrites.grid_to_sequence,)),
     "dense": _Layout(tables.DENSE, (), (rewrites.grid_to_map,)),
     "simmim": _Layout(tables.SIMMIM, _PRETRAINING, (rewrites.unflatten_pretraining, rewrites.grid_to_sequence)),
@@ -95,10 +96,6 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Fo
         inside, unused = _without_transformers_prefix(inside)
         aside |= unused
     source = _reversed(inside)
-    if layout == "muntin":
-        ours = {name: state[key] for name, key in source.items()}
-        _check_numbers(ours)
-        return Foreign(layout, ours, aside, stage_windows(ours), None, wrapped_in)
     known = _LAYOUTS[table_of(layout, source)]
     renamed, left = rename_keys(source, known.table)
     if left:
@@ -111,7 +108,8 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Fo
     try:
         for rewrite in known.read:
             rewrite(tensors)
-        rewrites.embedding_to_grid(tensors, grid)
+        if layout != "muntin":
+            rewrites.embedding_to_grid(tensors, grid)
     except (RuntimeError, IndexError) as error:  # a tensor of other axes or a length that does not divide
         reason = str(error).partition("\n")[0]
         raise UserError(

@@ -57,6 +57,13 @@ SIMMIM = {
     "decoder.0.*": "decoder.*",
 }
 
+OURS = {  # the names that a file of ours may have
+    ours: ours
+    for table in (OFFICIAL, DENSE, SIMMIM, {"": f"{_OUR_BLOCK}main_norm.*"})  # no other project has main norms
+    for ours in table.values()
+    if not ours.endswith(BUFFERS)
+}
+
 TIMM = {  # 0.9 and later; earlier files have the official names
     **_EMBED,
     **nested("layers.{s}.blocks.{b}.", _OUR_BLOCK, _BLOCK),

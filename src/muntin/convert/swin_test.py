@@ -1,5 +1,6 @@
 import math
 import random
+import re
 
 import pytest
 import torch
@@ -240,6 +241,21 @@ def test_an_unknown_key_is_an_error_that_names_the_layout():
                 read(foreign | {strange: torch.zeros(1)})
 
 
+@pytest.mark.parametrize("stage", ["x", "99999999999999"])
+@pytest.mark.parametrize("name", ["backbone.stages.{}.0.mix.proj.weight", "norms.norms.{}.weight"])
+def test_unknown_keys_of_our_own_layout_are_errors_too(name, stage):
+    key = name.format(stage)
+    with pytest.raises(UserError, match=rf"muntin layout of Swin, but has keys it does not explain: {re.escape(key)}$"):
+        read(ours("v1", "dense") | {key: torch.zeros(2)})
+
+
+def test_every_name_of_ours_is_known():
+    extra = SwinV2(SwinV2Config(**EMBEDDED, extra_norm_period=1))
+    for heads in ("classifier", "dense", "simmim"):
+        state = ours("v2", heads, {"v2": extra})
+        assert equal(read(state).tensors, state)
+
+
 def test_a_tensor_without_a_place_in_a_layout_is_an_error():
     for layout in WRITABLE:
         with pytest.raises(UserError, match=rf"no name in the {layout} layout: gate"):
@@ -299,6 +315,30 @@ def test_tensors_of_impossible_shapes_are_refused():
     foreign = write(ours("v1", "classifier"), "transformers")
     with pytest.raises(UserError, match=r"transformers layout .* damaged"):
         read(foreign | {"swin.encoder.layers.0.blocks.1.attention.self.key.weight": torch.zeros(())})
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn], ids=str)
+@pytest.mark.parametrize("layout", ["muntin", "official"])
+def test_weights_that_would_lose_their_values_in_loading_are_refused(layout, dtype):
+    state = ours("v1", "classifier")
+    state = state if layout == "muntin" else write(state, layout)
+    key = next(k for k in state if k.endswith("qkv.weight"))
+    with pytest.raises(UserError, match=rf"qkv\.weight is of type {str(dtype)[6:]} in the file; weights are float16"):
+        read(state | {key: state[key].to(dtype)})
+    assert read(state | {key: state[key].half()}).layout == layout
+
+
+def test_a_tensor_that_holds_nothing_is_refused():
+    official = write(ours("v1", "classifier"), "official")
+    with pytest.raises(UserError, match=r"proj\.weight is of shape \(8, 0, 4, 4\) in the file and holds nothing"):
+        read(official | {"patch_embed.proj.weight": torch.zeros(8, 0, 4, 4)})
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 8), (16, 8), (2, 8, 4, 4), (8,)])
+def test_an_embedding_of_other_axes_is_refused(shape):
+    official = write(ours("v1", "classifier"), "official")
+    with pytest.raises(UserError, match=r"absolute embedding is of shape .*; it should be \(1, L, C\)"):
+        read(official | {"absolute_pos_embed": torch.zeros(shape)})
 
 
 def test_an_embedding_for_another_grid_is_refused():

@@ -65,10 +65,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         memory = tensor.untyped_storage()
         stored[name] = tensor if memory.nbytes() == tensor.nbytes and memory.data_ptr() not in seen else tensor.clone()
         seen.add(memory.data_ptr())
+    path.touch()
+    mode = path.stat().st_mode  # safetensors hides its files from everybody else, whatever the system's custom is
     try:
         save_file(stored, path, metadata={"format": "pt"})
     except SafetensorError as error:  # a full disk, say
         raise OSError(f"{path} cannot be written: {error}") from error
+    path.chmod(mode)
 
 
 def flush(path: Path) -> None:

@@ -115,3 +115,10 @@ def test_tensors_that_share_memory_are_all_written(tmp_path):
     assert found["part"].tolist() == [0, 2, 4, 6, 8, 10]
     assert torch.equal(found["again"], base)
     assert torch.equal(found["t"], base.view(3, 4).T)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_weights_may_be_read_by_whom_the_system_lets_read_files(tmp_path):
+    (tmp_path / "other").touch()
+    write_model_folder(tmp_path, NEW, config(2))
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from muntin.errors import RunError, UserError
+from muntin.data.listing import one_line
+from muntin.errors import UserError
 
 SAID = 10  # so many are said one by one, then every so many
 
@@ -22,24 +23,19 @@ class BadFiles:
         self.count, self.share = count, share
         self.file: Path | None = None
         self._names: dict[str, None] = {}
+        self._heard = 0  # bytes of the list: a long one is read once, not for each of its lines
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def names(self) -> set[str]:
-        """Their names, as they are listed."""
-        self._read_list()
-        return set(self._names)
-
     def list_in(self, file: Path) -> None:
         """Count anew, from what this file lists by then, and list in it from now on. It is made when there is need."""
-        self.file, self._names = file, {}
+        self.file, self._names, self._heard = file, {}, 0
 
     def add(self, name: str, reason: str) -> None:
         """One more, unless it is known.
 
-        When they are more than the share, raises `RunError` where they are listed, which leaves the list to be looked
-        at, else `UserError`.
+        Raises UserError when they are more than the share.
         """
         name, reason = one_line(name), one_line(reason)
         if name not in self._names:
@@ -51,9 +47,10 @@ class BadFiles:
             if len(self) <= SAID or len(self) % SAID == 0:
                 print(f"{reason}. Skipped; {len(self):,} of {self.count:,} so far{self._listed()}")
         if len(self) > self.share * self.count:
-            raise (RunError if self.file else UserError)(
-                f"{len(self):,} of {self.count:,} pictures cannot be read{self._listed()}, more than the share of "
-                f"{self.share:g} that bad_share allows: repair or remove them, or raise bad_share; the last: {reason}"
+            raise UserError(
+                f"{len(self):,} of {self.count:,} pictures cannot be read, more than the share of {self.share:g} that "
+                "bad_share allows: repair or remove them (muntin data check names them all), or raise bad_share; "
+                f"the last: {reason}"
             )
 
     def _listed(self) -> str:
@@ -61,7 +58,11 @@ class BadFiles:
 
     def _read_list(self) -> None:
         if self.file and self.file.exists():
-            lines = self.file.read_text(encoding="utf-8", errors="replace").split("\n")
+            with self.file.open("rb") as handle:
+                handle.seek(self._heard)
+                content = handle.read()
+            self._heard += content.rfind(b"\n") + 1
+            lines = content.decode(errors="replace").split("\n")
             self._names |= {line.partition("\t")[0]: None for line in lines if "\t" in line}  # without: cut short
 
 
@@ -74,8 +75,3 @@ def _append(file: Path, line: str) -> None:
         handle.write(line.encode())
         handle.flush()
         os.fsync(handle.fileno())
-
-
-def one_line(text: str) -> str:
-    """What cannot be printed, tabs and line breaks among it, in Python's escapes."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

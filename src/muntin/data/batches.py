@@ -73,6 +73,12 @@ class Reader:
                     samples.append(sample)
                     break
                 bad.append(sample)
+            else:
+                if self.on_bad == "replace":
+                    raise UserError(
+                        f"{self.source.name(index)} and {REPLACEMENTS} others tried in its place cannot be read; "
+                        f"the last: {bad[-1].reason}"
+                    )
         return Read(self._batch(work, samples) if samples else None, bad)
 
     def __getitem__(self, work: Work) -> Read | UserError | RunError:
@@ -88,7 +94,6 @@ class Reader:
         if self.on_bad == "replace":
             rng = replacement_stream(self.seed, epoch, index)
             yield from rng.integers(len(self.source), size=REPLACEMENTS).tolist()
-            raise UserError(f"{self.source.name(index)} and {REPLACEMENTS} others tried in its place cannot be read")
 
     def _sample(self, epoch: int, index: int, candidate: int) -> _Sample | Bad:
         """Sample `candidate`, changed as `index` would have been."""

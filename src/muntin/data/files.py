@@ -60,4 +60,12 @@ def _refuse(error: OSError) -> None:
 
 def folders_in(root: Path) -> list[str]:
     """Names of the folders directly in `root`, sorted, hidden ones left out."""
-    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry.name for entry in os.scandir(root) if is_folder(entry) and not entry.name.startswith("."))
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; a link that leads round in a circle is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

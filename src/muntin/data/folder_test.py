@@ -123,3 +123,9 @@ def test_a_picture_that_is_none_is_named_on_reading(pictures):
     with pytest.raises(UserError, match=r"cat/1\.png is not a picture"):
         Folder(root).read(0)
     assert isinstance(Folder(root).read(1).image, Image.Image)
+
+
+def test_a_link_that_leads_round_in_a_circle_is_no_folder(pictures):
+    root = pictures("cat/1.png", "dog/1.png")
+    (root / "self").symlink_to("self")
+    assert open_data(root, val_share=0).train.classes == ("cat", "dog")

@@ -7,6 +7,11 @@ from collections.abc import Iterable
 
 def listing(names: Iterable[str], most: int = 8) -> str:
     """ "a, b, c and 4 more": all names, or the first `most` and the number of the others."""
-    names = [" ".join(name.splitlines()) for name in names]  # a message is one line, whatever a file calls things
+    names = [one_line(name) for name in names]
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
+
+
+def one_line(text: str) -> str:
+    """What cannot be printed, line breaks and a terminal's commands among it, in Python's escapes."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -16,12 +16,11 @@ from typing import Any, cast
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from muntin.data.bad_files import BadFiles, one_line
+from muntin.data.bad_files import BadFiles
 from muntin.data.batches import Batch, Read, Reader, Work
 from muntin.data.mixing import Mixing
 from muntin.data.order import Order
 from muntin.data.source import Source, shards_of
-from muntin.data.subset import Subset
 from muntin.data.transform import Transform
 from muntin.errors import RunError, UserError
 
@@ -35,8 +34,7 @@ class Loader:
     samples are shared among processes.
     bad_share: 0 stops at the first picture that cannot be read. Above it, such a picture is counted in `bad`, listed in
     the file `bad_list` if there is one, and replaced by another, drawn by (seed, epoch, index), or without shuffling
-    left out. When they are more than this share of the source, the loader stops with `RunError` where there is a
-    list, to be looked at, else with `UserError`.
+    left out. When they are more than this share of the source, the loader stops with `UserError`.
 
     Raises `UserError` for sizes that cannot work, and on reading for a picture, or too many, that cannot be read;
     `RunError` when a worker process dies or a store does not answer.
@@ -114,14 +112,6 @@ class Loader:
                 self.bad.add(*each)
             if batch:
                 yield batch
-
-    def readable(self) -> Source:
-        """The source without the pictures that are known to be bad."""
-        bad = self.bad.names()
-        if not bad:
-            return self.source
-        count = len(self.source)
-        return Subset(self.source, [index for index in range(count) if one_line(self.source.name(index)) not in bad])
 
     def _start_pool(self) -> DataLoader:
         return DataLoader(

@@ -272,7 +272,7 @@ def test_replacements_differ_between_epochs_and_stand_in_with_their_own_label(da
 @pytest.mark.parametrize("workers", [0, 1])
 def test_too_many_bad_pictures_stop_the_loader(damaged, tmp_path, workers):
     loader = _damaged_loader(damaged, bad_share=0.05, workers=workers, bad_list=tmp_path / "bad_files.txt")
-    with pytest.raises(RunError, match=r"3 of 40 pictures cannot be read, listed in .*bad_files.txt, more than"):
+    with pytest.raises(UserError, match=r"3 of 40 pictures cannot be read, more than"):
         list(loader.epoch(0))
 
 
@@ -283,17 +283,23 @@ def test_evaluation_leaves_bad_pictures_out_and_counts_them(damaged, workers):
         met = [index for batch in loader.epoch(0) for index in batch["index"].tolist()]
         assert met == [index for index in range(40) if index not in BAD]
         assert len(loader.bad) == 3
-    assert len(loader.readable()) == 37
-    assert [loader.readable().name(i) for i in (2, 3)] == [loader.source.name(i) for i in (2, 4)]
 
 
-def test_pictures_that_cannot_be_transformed_are_bad_ones_too(pictures):
+@pytest.mark.parametrize("epoch", [0, 5])
+def test_processes_share_a_damaged_set_as_one_would_read_it(damaged, epoch):
+    one = [batch["index"].tolist() for batch in _damaged_loader(damaged).epoch(epoch)]
+    parts = [_damaged_loader(damaged, batch_size=4, rank=rank, world=2).epoch(epoch) for rank in range(2)]
+    shared = [np.stack([part["index"].numpy() for part in both], 1) for both in zip(*parts, strict=True)]
+    assert [batch.ravel().tolist() for batch in shared] == one
+
+
+def test_pictures_that_cannot_be_transformed_are_bad_ones_too(pictures, tmp_path):
     root = pictures(*[f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(5)])
     Image.new("F", (4, 4)).save(root / "cat" / "9.tif")
-    loader = _damaged_loader(root, batch_size=11)
+    loader = _damaged_loader(root, batch_size=11, bad_list=tmp_path / "bad_files.txt")
     (batch,) = loader.epoch(0)
     assert len(batch["name"]) == 11
-    assert loader.bad.names() == {f"{root}/cat/9.tif"}
+    assert (tmp_path / "bad_files.txt").read_text().startswith(f"{root}/cat/9.tif\t")
 
 
 def test_where_nothing_can_be_read_the_loader_says_so(damaged):

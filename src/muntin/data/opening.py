@@ -103,7 +103,7 @@ def _classes_met(source: Source) -> list[str]:
 
 
 def _require_same_classes(place: str | Path, train: Iterable[str], val: Iterable[str]) -> None:
-    train, val = list(train), list(val)
+    train, val = dict.fromkeys(train), dict.fromkeys(val)
     differences = [
         f"{one} has {len(extra)} {'class' if len(extra) == 1 else 'classes'} missing from {other}: {listing(extra)}"
         for one, other, extra in (

@@ -36,7 +36,7 @@ def find_shards(place: str) -> ShardFiles | None:
 
     Raises `UserError` for a URL without shards, and where only some shards say their split.
     """
-    if place.lower().endswith(".tar"):
+    if place.lower().endswith(".tar") and not os.path.isdir(place):
         return ShardFiles([place], [], ())
     names = names_in(place)
     below = {name: inside(place, name) for name in ("train", *VALIDATION) if f"{name}/" in names}

@@ -202,3 +202,8 @@ def test_a_run_folder_beside_the_shards_changes_nothing(folder):
     root = folder(a=_labels("a", 4))
     (root / "runs" / "first").mkdir(parents=True)
     assert len(open_data(root, val_share=0).train) == 4
+
+
+def test_a_folder_of_pictures_may_be_named_like_a_shard(pictures, tmp_path):
+    pictures("photos.tar/cat/1.png", "photos.tar/dog/1.png")
+    assert open_data(tmp_path / "photos.tar", val_share=0).train.classes == ("cat", "dog")

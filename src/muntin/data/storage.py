@@ -12,6 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from muntin.data.files import is_folder
 from muntin.errors import RunError, UserError
 
 MOST_OPEN = 32  # local files that one process keeps open
@@ -32,7 +33,7 @@ def names_in(folder: str) -> list[str]:
     if not is_url(folder):
         if not Path(folder).is_dir():
             return []
-        return sorted(entry.name + "/" * entry.is_dir() for entry in os.scandir(folder))
+        return sorted(entry.name + "/" * is_folder(entry) for entry in os.scandir(folder))
     with _reaching(folder):
         system, path = _filesystem(folder)
         if not system.isdir(path):
@@ -55,6 +56,8 @@ def opened(place: str) -> Iterator[BinaryIO]:
             with system.open(path, "rb") as file:
                 yield file
         else:
+            if os.path.exists(place) and not os.path.isfile(place):  # a pipe would wait for ever
+                raise UserError(f"{place} is a folder or a device, not a file")
             with Path(place).open("rb") as file:
                 yield file
 

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from muntin.data import open_data
@@ -75,3 +77,10 @@ def test_local_files_that_cannot_be_read(tmp_path):
         pass
     with pytest.raises(UserError, match=r"none\.tar cannot be read at byte 5"):
         Ranges().read(str(tmp_path / "none.tar"), 5, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "0.tar")
+    with pytest.raises(UserError, match="is a folder or a device, not a file"), opened(str(tmp_path / "0.tar")):
+        pass

@@ -73,7 +73,6 @@ def hold_out(source: Source, share: float, seed: int) -> Splits:
 def _shuffled_by_class(source: Source, seed: int) -> list[list[int]]:
     """For each class its samples in an order drawn by (seed, class); one list of all where there are no labels."""
     labels = np.array([source.label(index) or 0 for index in range(len(source))])
-    return [
-        np.random.default_rng((seed, label)).permutation(np.flatnonzero(labels == label)).tolist()
-        for label in range(max(len(source.classes), 1))
-    ]
+    by_class, count = np.argsort(labels, kind="stable"), max(len(source.classes), 1)
+    members = np.split(by_class, np.cumsum(np.bincount(labels, minlength=count))[:-1])
+    return [np.random.default_rng((seed, label)).permutation(members[label]).tolist() for label in range(count)]

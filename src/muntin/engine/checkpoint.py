@@ -25,9 +25,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from muntin.convert.writing import flush, write_tensors
 from muntin.engine.writing import writing
 from muntin.errors import UserError
 
@@ -60,7 +61,7 @@ def save(
     """
     size = sum(tensor.nbytes for tensor in tensors.values())
     with writing(f"the checkpoint of step {step}", folder.parent, needs=size), _renamed(folder) as new:
-        save_file(_storable(tensors), new / TENSORS)
+        write_tensors(new / TENSORS, tensors)
         (new / NUMBERS).write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
         if add is not None:
             add(new)
@@ -87,12 +88,15 @@ def damage(folder: Path) -> str:
         return f"{name} is not in {MANIFEST}"
     for name, entry in manifest["files"].items():
         file = folder / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if file.stat().st_size != entry["bytes"]:
-            return f"{name} has {file.stat().st_size} bytes, not {entry['bytes']}"
-        if _sha256(file) != entry["sha256"]:
-            return f"{name} has other contents than were written"
+        try:
+            if not file.is_file():
+                return f"{name} is missing"
+            if file.stat().st_size != entry["bytes"]:
+                return f"{name} has {file.stat().st_size} bytes, not {entry['bytes']}"
+            if _sha256(file) != entry["sha256"]:
+                return f"{name} has other contents than were written"
+        except OSError as error:  # a disk that fails
+            return f"{name} cannot be read: {error.strerror or error}"
     return ""
 
 
@@ -194,7 +198,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
 
 
 def _steps(checkpoints: Path) -> list[Path]:
-    return sorted(folder for folder in checkpoints.glob("step_*") if folder.is_dir())
+    ours = checkpoints.glob(f"step_{'[0-9]' * 8}")  # not step_00001000_copy, which its user keeps
+    return sorted(folder for folder in ours if folder.is_dir())
 
 
 def _all(checkpoints: Path) -> list[Path]:
@@ -210,20 +215,6 @@ def _replaced(checkpoints: Path) -> list[Path]:
 def _remove_unfinished(checkpoints: Path) -> None:
     for folder in checkpoints.glob(".*.unfinished"):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, each with memory of its own, as safetensors needs (tied weights share theirs)."""
-    seen: set[int] = set()
-    stored = {}
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().cpu().contiguous()
-        whole = tensor.untyped_storage()
-        if whole.data_ptr() in seen or whole.nbytes() != tensor.nbytes:
-            tensor = tensor.clone()
-        seen.add(whole.data_ptr())
-        stored[name] = tensor
-    return stored
 
 
 def _seal(new: Path, step: int, recipe: str) -> None:
@@ -248,7 +239,7 @@ def _renamed(folder: Path) -> Iterator[Path]:
         new.mkdir(parents=True)
         yield new
         for path in [*new.rglob("*"), new]:
-            _flush(path)
+            flush(path)
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
@@ -258,19 +249,8 @@ def _renamed(folder: Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
         raise
     for place in (folder.parent, folder.parent.parent):  # which may have got its entry by this
-        _flush(place)
+        flush(place)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    """Have the system write a file or a folder's entries to the disk now."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot open folders, and orders these writes itself
-    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _link(source: str, target: str) -> None:

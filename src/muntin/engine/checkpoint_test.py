@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from muntin.convert import writing
 from muntin.engine import checkpoint
 from muntin.engine.optim import Optim, build_optimizer
 from muntin.errors import RunError, UserError
@@ -210,7 +211,7 @@ def test_a_folder_whose_replacement_was_cut_short_comes_back(tmp_path, name):
 DISK = (
     *((os, name) for name in ("mkdir", "fsync", "rename", "link", "unlink", "rmdir")),
     *((Path, name) for name in ("write_text", "write_bytes")),
-    (checkpoint, "save_file"),
+    (writing, "save_file"),
 )
 
 
@@ -231,7 +232,7 @@ def _fail(monkeypatch, first, last, harm):
 
         return operation
 
-    save_file = checkpoint.save_file
+    save_file = writing.save_file
     for place, name in DISK:
         monkeypatch.setattr(place, name, failing(getattr(place, name)))
     return seen
@@ -309,3 +310,27 @@ def test_what_the_system_refuses_to_the_writer_of_tensors_is_one_sentence_too(tm
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"the checkpoint of step 1 could not be written to .*file: Not a directory"):
         checkpoint.save(tmp_path / "file" / "step_1", {"a": torch.zeros(1)}, {}, step=1)
+
+
+def test_a_checkpoint_that_the_disk_does_not_give_back_is_named_and_skipped(tmp_path, monkeypatch, caplog):
+    good, bad = _save(tmp_path, 1), _save(tmp_path, 2)
+    digest = checkpoint._sha256
+
+    def broken(file):
+        if file.parent == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return digest(file)
+
+    monkeypatch.setattr(checkpoint, "_sha256", broken)
+    with caplog.at_level(logging.WARNING, "muntin"):
+        assert checkpoint.latest(tmp_path) == good
+    assert f"{bad}: state.json cannot be read: {os.strerror(errno.EIO)}" in caplog.text
+
+
+def test_a_copy_that_somebody_put_beside_the_checkpoints_is_left_alone(tmp_path):
+    first, second = _save(tmp_path, 1), _save(tmp_path, 2)
+    copy = shutil.copytree(first, tmp_path / "step_00000001_good")
+    other = shutil.copytree(second, tmp_path / "step_00000009_bad")
+    assert checkpoint.latest(tmp_path) == second
+    checkpoint.keep_last(tmp_path, 1, second)
+    assert sorted(path for path in tmp_path.iterdir()) == sorted([copy, other, second])

@@ -36,10 +36,10 @@ class Interruption:
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
         """Work that may be broken off anywhere: a wish, an earlier one too, raises KeyboardInterrupt inside."""
-        if self.asked:
-            raise KeyboardInterrupt
         self._at_once = True
         try:
+            if self.asked:
+                raise KeyboardInterrupt
             yield
         finally:
             self._at_once = False
@@ -48,3 +48,19 @@ class Interruption:
         again, self.asked = self.asked, True
         if self._at_once or (again and number == signal.SIGINT):
             raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Inside, SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that what is half done is cleaned up.
+
+    Outside of the main thread, where Python delivers no signals, it changes nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from muntin.engine.interruption import Interruption
+from muntin.engine.interruption import Interruption, terminable
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -45,3 +45,10 @@ def test_it_may_be_used_outside_of_the_main_thread():
     thread.start()
     thread.join()
     assert asked == [False]
+
+
+def test_sigterm_breaks_off_what_is_terminable_and_the_old_handler_comes_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), terminable():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before

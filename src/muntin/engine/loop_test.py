@@ -343,7 +343,7 @@ def test_running_out_of_memory_in_an_evaluation_speaks_of_its_batch(tmp_path):
     def evaluate(task):
         raise MemoryError
 
-    with pytest.raises(RunError, match=r"while evaluating, after step 6: .*to need less: a smaller val_batch_size"):
+    with pytest.raises(RunError, match=r"while evaluating, after step 6: .*to need less: a smaller --val-batch-size"):
         _fit(tmp_path, evaluate=evaluate)
 
 

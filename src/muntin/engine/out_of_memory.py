@@ -47,7 +47,7 @@ def memory_report(
         ways.append(f"--accumulate {2 * training.accumulate} (the same batch in smaller parts)")
     ways.append("a smaller batch_size, image_size or model")
     if not images:
-        batch, ways = "evaluation", ["a smaller val_batch_size or model"]
+        batch, ways = "evaluation", ["a smaller --val-batch-size (resumes this run) or model"]
     return f"{counted}, the rest is activations of {batch}; to need less: {', or '.join(ways)}"
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from muntin.errors import UserError
 
+MATRIX_CLASSES = 2_000  # with more, no confusion matrix is kept: that of 21,841 classes would take 3.8 GB
+
 
 @dataclass(frozen=True, kw_only=True)
 class TopKResult:
@@ -21,7 +23,8 @@ class TopKResult:
     top1: float
     top5: float | None  # None with fewer than six classes, where it would say nothing
     per_class: tuple[float, ...]  # recall: the share of a class's samples that were named right, (K,)
-    confusion: Tensor  # (K, K) int64, rows = true class, columns = predicted class
+    seen: tuple[int, ...]  # samples of each class, (K,)
+    confusion: Tensor | None  # (K, K) int64, rows = true class, columns = predicted; None above `MATRIX_CLASSES`
 
 
 class TopK:
@@ -35,8 +38,11 @@ class TopK:
         if num_classes < 1:
             raise UserError(f"top-k needs at least one class, got {num_classes}")
         self.num_classes = num_classes
-        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self.seen = torch.zeros(num_classes, dtype=torch.int64)
+        self.hits = torch.zeros(num_classes, dtype=torch.int64)
         self.top5_hits = torch.zeros(1, dtype=torch.int64)
+        cells = num_classes**2 if num_classes <= MATRIX_CLASSES else 0
+        self.confusion = torch.zeros(cells, dtype=torch.int64)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """logits (B, K), labels (B,) integers in [0, K)."""
@@ -48,29 +54,35 @@ class TopK:
             raise UserError(f"labels run from {int(labels.min())} to {int(labels.max())}, the model has {K} classes")
         best = logits.topk(min(5, K), dim=1).indices  # (B, min(5, K)), best first
         self.top5_hits += (best == labels[:, None]).sum().cpu()
-        cells = (labels * K + best[:, 0]).cpu()
-        self.confusion.view(-1).index_add_(0, cells, torch.ones_like(cells))
+        labels, first = labels.cpu(), best[:, 0].cpu()
+        self.seen += labels.bincount(minlength=K)
+        self.hits += labels[labels == first].bincount(minlength=K)
+        if len(self.confusion):
+            self.confusion += (labels * K + first).bincount(minlength=K * K)
 
     def state(self) -> Tensor:
-        """All counts in one int64 vector, (K * K + 1,); add the vectors of several processes."""
-        return torch.cat([self.confusion.flatten(), self.top5_hits])
+        """All counts in one int64 vector; add the vectors of several processes."""
+        return torch.cat(self._counts())
 
     def load(self, state: Tensor) -> None:
         """Take over the (summed) counts of `state()`."""
-        state = state.cpu()
-        self.confusion = state[:-1].reshape(self.num_classes, self.num_classes).clone()
-        self.top5_hits = state[-1:].clone()
+        parts = state.cpu().split([len(count) for count in self._counts()])
+        self.seen, self.hits, self.top5_hits, self.confusion = (part.clone() for part in parts)
+
+    def _counts(self) -> list[Tensor]:
+        return [self.seen, self.hits, self.top5_hits, self.confusion]
 
     def result(self) -> TopKResult:
         """The counts as shares. Raises UserError when nothing was counted."""
-        samples = int(self.confusion.sum())
+        samples = int(self.seen.sum())
         if not samples:
             raise UserError("nothing to evaluate: not one labelled picture was seen")
-        hits, seen = self.confusion.diagonal(), self.confusion.sum(1)
+        K = self.num_classes
         return TopKResult(
             samples=samples,
-            top1=int(hits.sum()) / samples,
-            top5=int(self.top5_hits) / samples if self.num_classes > 5 else None,
-            per_class=tuple((hits.double() / seen.double()).tolist()),  # 0 / 0 = nan
-            confusion=self.confusion.clone(),
+            top1=int(self.hits.sum()) / samples,
+            top5=int(self.top5_hits) / samples if K > 5 else None,
+            per_class=tuple((self.hits.double() / self.seen.double()).tolist()),  # 0 / 0 = nan
+            seen=tuple(self.seen.tolist()),
+            confusion=self.confusion.reshape(K, K).clone() if len(self.confusion) else None,
         )

@@ -71,3 +71,14 @@ def test_other_class_count_in_logits_is_refused():
 def test_nothing_counted_is_an_error_not_a_division_by_zero():
     with pytest.raises(UserError, match="nothing to evaluate"):
         TopK(2).result()
+
+
+def test_very_many_classes_are_counted_without_a_matrix():
+    K = 2_001
+    measure = TopK(K)
+    assert measure.state().numel() == 2 * K + 1
+    measure.update(torch.eye(K)[[0, 5, 5]], torch.tensor([0, 5, 7]))
+    measure.load(measure.state() + measure.state())
+    result = measure.result()
+    assert (result.samples, result.top1, result.confusion) == (6, 2 / 3, None)
+    assert (result.seen[5], result.per_class[5], result.per_class[7]) == (2, 1.0, 0.0)

@@ -31,6 +31,9 @@ from muntin.ops.window_attention import BACKENDS, Backend
 
 from .features import Features
 
+# far above every model there is: a config may come from a stranger's file, and must not keep a machine busy for hours
+LARGEST, MOST_BLOCKS, LARGEST_WINDOW = 1 << 16, 1000, 512
+
 
 @dataclass(frozen=True, kw_only=True)
 class SwinConfig:
@@ -167,10 +170,12 @@ def _check(config: SwinConfig) -> None:
     for name, values in counts.items():
         if not isinstance(values, tuple) or not values or not all(type(v) is int and v > 0 for v in values):
             raise UserError(f"{name} is {getattr(config, name)!r}; it needs whole numbers of at least 1")
+        if sum(values) > (limit := MOST_BLOCKS if name == "depths" else LARGEST):
+            raise UserError(f"{name} is {getattr(config, name)!r}; a model may have {limit:,} in all")
     if not 1 <= len(config.patch) <= 3:
         raise UserError(f"patch {config.patch} has {len(config.patch)} axes; 2 for pictures, 3 for clips")
-    if not isinstance(config.mlp_ratio, int | float) or int(config.dim * config.mlp_ratio) < 1:
-        raise UserError(f"mlp_ratio is {config.mlp_ratio!r}; the MLP needs at least one channel")
+    if not isinstance(config.mlp_ratio, int | float) or not 1 <= config.dim * config.mlp_ratio <= LARGEST:
+        raise UserError(f"mlp_ratio is {config.mlp_ratio!r}; the MLP needs 1 to {LARGEST:,} channels")
     if config.small_map not in SMALL_MAP_RULES:
         raise unknown("small_map", str(config.small_map), SMALL_MAP_RULES)
     stages = len(config.depths)
@@ -189,6 +194,8 @@ def check_window(window: Size, axes: int) -> None:
     """Raise UserError unless this is a window of so many axes."""
     if not isinstance(window, tuple) or len(window) != axes or not all(type(w) is int and w > 0 for w in window):
         raise UserError(f"window {window!r} is no window of {axes} axes: it needs {axes} whole numbers of at least 1")
+    if max(window) > LARGEST_WINDOW:
+        raise UserError(f"window {window} is larger than {LARGEST_WINDOW} tokens, more than any picture has room for")
 
 
 VARIANTS = {  # Swin, sec. 3.3 and the official configs

@@ -61,6 +61,10 @@ def test_an_attention_backend_that_does_not_exist_is_refused():
         ({"window": ((4, 4),) * 3}, "one window or 2"),
         ({"window": (4, 4, 4)}, "no window of 2 axes"),
         ({"window": (0, 4)}, "at least 1"),
+        ({"window": (1 << 20, 4)}, "larger than 512 tokens"),
+        ({"depths": (1, 1 << 30)}, "1,000 in all"),
+        ({"dim": 1 << 30}, "65,536 in all"),
+        ({"mlp_ratio": float("inf")}, "the MLP needs 1 to 65,536 channels"),
     ],
 )
 def test_configs_that_contradict_themselves_are_refused(changes, sentence):

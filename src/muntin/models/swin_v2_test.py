@@ -139,6 +139,8 @@ def test_effective_windows_follow_the_small_map_rule():
     assert SwinV2(TINY).effective_windows((32, 48)) == [(4, 4), (4, 4), (2, 2)]
     dense = SwinV2(dataclasses.replace(TINY, small_map="keep"))
     assert dense.effective_windows((32, 48)) == [(4, 4)] * 3
+    dense.set_window((6, 6))
+    assert dense.effective_windows((32, 48)) == [(6, 6)] * 3
 
 
 @pytest.mark.parametrize("small_map", ["shrink", "keep"])

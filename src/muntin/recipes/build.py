@@ -28,6 +28,7 @@ from muntin.data import (
 )
 from muntin.engine import parallel
 from muntin.errors import UserError
+from muntin.models.features import Backbone
 from muntin.tasks import Classification, SimMIM
 from muntin.weights import load_weights
 
@@ -48,6 +49,10 @@ class Parts(NamedTuple):
     def classes(self) -> tuple[str, ...]:
         """() for SimMIM."""
         return self.train.source.classes
+
+    @property
+    def backbone(self) -> Backbone:
+        return (self.task.model if isinstance(self.task, Classification) else self.task).backbone
 
     def list_bad_files(self, out: Path) -> None:
         """Keep lists of pictures that cannot be read in `out`, from now on; those already there count."""

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from muntin.errors import RunError, UserError
+from muntin.data.order import Order
+from muntin.errors import UserError
 from muntin.recipes import get, run
 from muntin.recipes.tiny import tiny
 
@@ -59,9 +60,23 @@ def test_a_run_stops_above_the_share(shards, tmp_path):
     recipe = _recipe(shards, 0.1)
     recipe = replace(recipe, data=replace(recipe.data, val_share=0.0, bad_share=0.02))
     out = tmp_path / "run"
-    with pytest.raises(RunError, match=r"2 of 60 pictures cannot be read, listed in .*, more than the share of 0\.02"):
+    with pytest.raises(UserError, match=r"2 of 60 pictures cannot be read, more than the share of 0\.02"):
         run(recipe, out, quiet=True)
-    assert _listed(out / "bad_files.txt") == ["7.png", "8.png"]
+    assert not out.exists()  # it had no checkpoint yet: a start that failed
+
+
+def test_a_bad_picture_that_training_never_met_does_not_spoil_the_report(shards, tmp_path):
+    (shards / "val-0.tar").unlink()
+    recipe = _recipe(shards, 0.1)
+    for seed in range(100):  # one whose only update meets neither
+        order = Order(60, 40, seed=seed, shuffle=True, drop_last=True, rank=0, world=1, shards=np.zeros(60, int))
+        if not {7, 8} & set(np.concatenate(order.epoch(0)).tolist()):
+            break
+    training = replace(recipe.training, batch_size=40 * recipe.training.accumulate, seed=seed)
+    data = replace(recipe.data, val_share=0.0)
+    run(replace(recipe, data=data, training=training, schedule=replace(recipe.schedule, epochs=1)), tmp_path / "run")
+    assert not (tmp_path / "run" / "bad_files.txt").exists()
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 def test_the_share_may_change_on_resume(shards, tmp_path):

@@ -21,6 +21,7 @@ from muntin.tasks import Classification
 from .demo_report import write_demo_report
 from .digits import digits_finetune, digits_simmim
 from .folder import check_folder, open_folder, save_task, write_json
+from .lock import locked
 from .measure import measure
 from .recipe import ModelChoice, Recipe
 from .run import Finished, carry_out, silence, threads
@@ -37,7 +38,7 @@ def run_demo(out: str | Path = "runs/demo", *, overwrite: bool = False, quiet: b
     Raises UserError when `out` exists, unless it is a run to overwrite.
     """
     recipes = digits_simmim(), digits_finetune()
-    with silence(quiet), threads(recipes[0].training.threads):
+    with silence(quiet), threads(recipes[0].training.threads), locked(Path(out)):
         return tell(*recipes, Path(out), overwrite)
 
 

@@ -94,7 +94,7 @@ def check_same_data(parts: Parts, out: Path) -> None:
 def settle(out: Path) -> None:
     """Clean up after a run that was killed while it replaced another one: as `new_run` would have done."""
     old = _waiting(out)
-    if not old.exists():
+    if not (old / "recipe.json").is_file():  # nothing of ours waits there
         return
     if checkpoint.exist(out / "checkpoints"):
         shutil.rmtree(old)
@@ -165,10 +165,14 @@ def write_json(file: Path, values: dict[str, Any]) -> None:
 
 def _write(file: Path, text: str) -> None:
     """To the disk, now: a checkpoint that outlives a power cut is of no use without the recipe."""
-    with file.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with file.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        error.filename = str(file)  # which the system does not say of a full disk
+        raise
 
 
 def _waiting(out: Path) -> Path:

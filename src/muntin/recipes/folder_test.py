@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from dataclasses import replace
@@ -186,3 +187,24 @@ def test_folder_that_may_not_be_written_is_refused_before_anything_starts(closed
     monkeypatch.setattr(os, "access", lambda place, how: place != tmp_path / closed)  # root may write anywhere
     with pytest.raises(UserError, match=f"{closed} cannot be written to"):
         check_folder(run, resume=True, overwrite=False)
+
+
+def test_hidden_folder_that_is_not_a_run_waiting_is_left_alone(tmp_path):
+    """Somebody's `.data.old` beside `data`, which is given as --out by mistake."""
+    for name in ("data", ".data.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").touch()
+    settle(tmp_path / "data")
+    assert (tmp_path / "data" / "1.png").exists()
+    assert (tmp_path / ".data.old" / "1.png").exists()
+
+
+def test_a_disk_that_is_full_at_the_start_is_named_with_the_file_and_leaves_no_folder(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as error, new_run(tmp_path / "run", get("digits")):
+        pass
+    assert error.value.filename == str(tmp_path / "run" / "recipe.json")
+    assert not list(tmp_path.iterdir())

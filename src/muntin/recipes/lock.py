@@ -60,9 +60,7 @@ def _take(file: Path, out: Path) -> int:
         try:
             _hold(handle, file, out)
             if _is_at(handle, file):  # else its last holder has just removed it
-                os.ftruncate(handle, 0)
-                os.lseek(handle, 0, os.SEEK_SET)
-                os.write(handle, json.dumps(_signature()).encode())
+                _sign(handle, file)
                 return handle
         except BaseException:
             os.close(handle)
@@ -95,6 +93,17 @@ def _lock(handle: int) -> None:
         import fcntl
 
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _sign(handle: int, file: Path) -> None:
+    """Say in the file who holds it; a disk without room for that is left without the file."""
+    try:
+        os.ftruncate(handle, 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, json.dumps(_signature()).encode())
+    except OSError:
+        file.unlink()
+        raise
 
 
 def _signature() -> dict[str, Any]:

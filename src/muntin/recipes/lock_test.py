@@ -113,3 +113,14 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"run cannot be written: Permission denied; choose another --out"):
         _enter(tmp_path / "deep" / "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_left_without_a_lock(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(UserError, match=f"run cannot be written: {os.strerror(errno.ENOSPC)}"):
+        _enter(tmp_path / "deep" / "run")
+    monkeypatch.undo()
+    assert not list(tmp_path.iterdir())

@@ -219,18 +219,27 @@ def differences(first: Recipe, second: Recipe) -> list[str]:
     return [name for name in one if one[name] != other[name]]
 
 
-MAY_CHANGE = {  # by --resume too: they change no number
+MAY_CHANGE = {  # by --resume too: they change no number (threads: but for rounding)
     *(f"training.{name}" for name in ("workers", "threads", "save_every", "save_steps", "keep_last", "log_every")),
     *(f"training.{name}" for name in ("skip_nonfinite", "checkpointing")),
     "data.bad_share",
+    "data.val_batch_size",
     *(f"about.{f.name}" for f in dataclasses.fields(About)),
 }
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256, in hex, of every value but those of `MAY_CHANGE`: equal where one run may go on as the other."""
+    """SHA-256, in hex, of every value but those of `MAY_CHANGE`: equal where one run may go on as the other.
+
+    Defaults do not count: a version of muntin that has one field more goes on with runs of one that had not.
+    """
     typed = from_json(to_json(recipe))  # 5 where a float is meant becomes 5.0
-    decisive = {name: value for name, value in _leaves(typed, "").items() if name not in MAY_CHANGE}
+    usual = _defaults(Recipe, "")
+    decisive = {
+        name: value
+        for name, value in _leaves(typed, "").items()
+        if name not in MAY_CHANGE and (name not in usual or value != usual[name])
+    }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -240,6 +249,19 @@ def _leaves(value: Any, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for f in dataclasses.fields(value):
         found |= _leaves(getattr(value, f.name), f"{name}.{f.name}" if name else f.name)
+    return found
+
+
+def _defaults(group: type, name: str) -> dict[str, Any]:
+    """The defaults of all fields that have one, by full name."""
+    found: dict[str, Any] = {}
+    kinds = typing.get_type_hints(group)
+    for f in dataclasses.fields(group):
+        full = f"{name}.{f.name}" if name else f.name
+        if dataclasses.is_dataclass(kinds[f.name]):
+            found |= _defaults(kinds[f.name], full)
+        elif f.default is not dataclasses.MISSING:
+            found[full] = f.default
     return found
 
 

@@ -1,11 +1,12 @@
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from muntin.engine import Training
 from muntin.errors import UserError
 from muntin.recipes import RECIPES, from_json, get, read_recipe, to_json
-from muntin.recipes.recipe import differences, recipe_hash
+from muntin.recipes.recipe import Recipe, differences, recipe_hash
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -103,3 +104,16 @@ def test_hash_is_that_of_what_a_resumed_run_may_not_change():
     about = replace(recipe, about=replace(recipe.about, notes="said in other words"))
     assert recipe_hash(workers) == recipe_hash(about) == recipe_hash(from_json(to_json(recipe))) == recipe_hash(recipe)
     assert recipe_hash(replace(recipe, optim=replace(recipe.optim, lr=1.0))) != recipe_hash(recipe)
+
+
+def test_a_field_that_a_later_version_adds_changes_no_hash(monkeypatch):
+    @dataclass(frozen=True, kw_only=True)
+    class Later(Training):
+        novelty: int = 0
+
+    recipe = get("digits")
+    before = recipe_hash(recipe)
+    monkeypatch.setitem(Recipe.__annotations__, "training", Later)
+    later = replace(recipe, training=Later(**vars(recipe.training)))
+    assert recipe_hash(later) == before
+    assert recipe_hash(replace(later, training=replace(later.training, novelty=1))) != before

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from torch import Tensor
 
 from muntin.data import Loader, Preprocess, Source, Subset
 from muntin.engine import environment
+from muntin.errors import UserError
+from muntin.evals.topk import MATRIX_CLASSES
 from muntin.report import Page, Tile, lens, pictures, sections
 from muntin.tasks import Classification, SimMIM
 from muntin.tasks.simmim import denormalise_locally
@@ -29,7 +33,7 @@ def write_report(
     page = Page(f"{recipe.name}: {recipe.model.name}", recipe.about.paper or "muntin")
     page.tiles(_tiles(summary))
     sections.curves(page, {recipe.name: history})
-    source, task = (parts.val or parts.train).readable(), parts.task
+    source, task = (parts.val or parts.train).source, parts.task
     if isinstance(task, SimMIM):
         add_reconstructions(page, task, parts.val or parts.train, recipe.preprocess)
     else:
@@ -68,36 +72,47 @@ def add_reconstructions(page: Page, task: Task, loader: Loader, preprocess: Prep
 
 
 def add_predictions(page: Page, task: Task, source: Source, preprocess: Preprocess) -> None:
-    """Confusion matrix, and the surest right and worst wrong predictions."""
-    seen = Subset(source, range(0, len(source), -(-len(source) // MOST)))
-    probabilities, labels = predict(task, seen, preprocess)
+    """Confusion matrix, unless of very many classes, and the surest right and worst wrong predictions."""
+    thinned = Subset(source, range(0, len(source), -(-len(source) // MOST)))
+    probabilities, numbers = predict(task, thinned, preprocess)
+    seen = Subset(thinned, numbers)
+    labels = torch.tensor([seen.label(i) for i in range(len(seen))])
     K = len(source.classes)
-    confusion = torch.zeros(K, K, dtype=torch.int64)
-    confusion.index_put_((labels, probabilities.argmax(1)), torch.ones_like(labels), accumulate=True)
-    sections.confusion(page, confusion, source.classes)
+    if K <= MATRIX_CLASSES:
+        confusion = (labels * K + probabilities.argmax(1)).bincount(minlength=K * K).view(K, K)
+        sections.confusion(page, confusion, source.classes)
     sections.predictions(page, probabilities, labels, source.classes, picture=lambda i: seen.read(i).image)
 
 
 @torch.no_grad()
-def predict(task: Task, source: Source, preprocess: Preprocess) -> tuple[Tensor, Tensor]:
-    """Probabilities (N, K) and labels (N,) of all pictures of a source."""
-    device, to_tensor = next(task.parameters()).device, preprocess.transform()
-    probabilities, labels = [], []
-    for start in range(0, len(source), BATCH):
-        samples = [source.read(i) for i in range(start, min(start + BATCH, len(source)))]
-        images = torch.stack([to_tensor(sample.image) for sample in samples]).to(device)
+def predict(task: Task, source: Source, preprocess: Preprocess) -> tuple[Tensor, list[int]]:
+    """Probabilities (N, K) of the pictures of a source that can be read, and their numbers in it."""
+    device, inputs = next(task.parameters()).device, _inputs(source, preprocess)
+    probabilities, numbers = [], []
+    while batch := list(islice(inputs, BATCH)):
+        images = torch.stack([image for _, image in batch]).to(device)
         probabilities.append(task.predict({"image": images})["logits"].softmax(1).cpu())
-        labels += [sample.label for sample in samples]
-    return torch.cat(probabilities), torch.tensor(labels)
+        numbers += [number for number, _ in batch]
+    return torch.cat(probabilities), numbers
+
+
+def _inputs(source: Source, preprocess: Preprocess) -> Iterator[tuple[int, Tensor]]:
+    """Number and input of each picture that can be read: a run has not met all of them, and ends well without."""
+    to_tensor = preprocess.transform()
+    for number in range(len(source)):
+        try:
+            image = to_tensor(source.read(number).image)
+        except UserError:
+            continue
+        yield number, image
 
 
 def add_insides(page: Page, tasks: dict[str, Task], source: Source, preprocess: Preprocess) -> None:
     """Attention over a picture and position bias of the last task's model; amplitudes of all."""
-    to_tensor = preprocess.transform()
     models = {name: task.model if isinstance(task, Classification) else task for name, task in tasks.items()}
     model = list(models.values())[-1]
     device = next(model.parameters()).device
-    images = torch.stack([to_tensor(source.read(i).image) for i in range(min(len(source), 32))]).to(device)
+    images = torch.stack([image for _, image in islice(_inputs(source, preprocess), 32)]).to(device)
     picture = pictures.from_tensor(images[0], preprocess.mean, preprocess.std)
     sections.attention(page, picture, lens.attention(model, images[0]))
     if bias := lens.position_bias(model):

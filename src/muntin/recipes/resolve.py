@@ -11,6 +11,7 @@ from muntin import catalog
 from muntin.data import Preprocess
 from muntin.errors import UserError
 from muntin.models import SwinV2, SwinV2Config
+from muntin.models.features import Backbone
 from muntin.saved import read_config
 from muntin.weights import weights_file
 
@@ -47,6 +48,27 @@ def resolve(recipe: Recipe) -> Recipe:
     return replace(recipe, model=_keep_scale(model, recipe.preprocess.image_size, saved))
 
 
+def resolve_again(recipe: Recipe, begun: Recipe) -> Recipe:
+    """The recipe for going on with a run that began as `begun`, with what its weights told then.
+
+    The weights are not looked at, and may be gone: the run's checkpoints hold all that was taken from them.
+    """
+    model, told = recipe.model, begun.model
+    if not model.weights:
+        return recipe
+    if not model.name:
+        model = replace(model, name=told.name, **(told.config() | model.config()))
+    model = replace(model, pretrained_window=model.pretrained_window or told.pretrained_window)
+    return replace(recipe, model=model, preprocess=_normalised_as(recipe.preprocess, begun.preprocess))
+
+
+def with_scale(recipe: Recipe, backbone: Backbone) -> Recipe:
+    """The recipe with the scale that a V2's log-CPB got from the weights, which is in no tensor of a checkpoint."""
+    if not recipe.model.weights or not isinstance(backbone, SwinV2) or not (scale := backbone.scale()):
+        return recipe
+    return replace(recipe, model=replace(recipe.model, pretrained_window=tuple((h, w) for h, w in scale)))
+
+
 def _saved(model: ModelChoice) -> dict[str, Any] | None:
     """What config.json says beside the weights. With a model named it may be missing: a bare file has none."""
     file = weights_file(model.weights)
@@ -64,13 +86,19 @@ def _pictures(recipe: Recipe, saved: dict[str, Any]) -> Preprocess:
     chosen, channels = recipe.preprocess, saved["config"].get("in_chans", 3)
     if channels == len(chosen.mean):
         return chosen
-    trained = Preprocess.from_dict(saved["preprocess"])
-    if (chosen.mean, chosen.std) == (Preprocess.mean, Preprocess.std) and channels == len(trained.mean):
-        return replace(chosen, mean=trained.mean, std=trained.std)
+    trained = _normalised_as(chosen, Preprocess.from_dict(saved["preprocess"]))
+    if channels == len(trained.mean):
+        return trained
     raise UserError(
         f"the model of {recipe.model.weights} takes {channels} channel(s), the pictures of recipe '{recipe.name}' have "
         f"{len(chosen.mean)}: --mean and --std need one value a channel"
     )
+
+
+def _normalised_as(chosen: Preprocess, trained: Preprocess) -> Preprocess:
+    """`chosen` with mean and std of `trained`, unless it has its own: others than ImageNet's."""
+    has_own = (chosen.mean, chosen.std) != (Preprocess.mean, Preprocess.std)
+    return chosen if has_own else replace(chosen, mean=trained.mean, std=trained.std)
 
 
 def _overrides(weights: str, saved: dict[str, Any]) -> dict[str, Any]:

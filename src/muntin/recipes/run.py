@@ -11,6 +11,7 @@ import io
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from torch import nn
 
 from muntin.data.loader import lost_worker_said
 from muntin.engine import FitResult, fit, parallel
+from muntin.engine.interruption import terminable
 from muntin.engine.writing import writing
 from muntin.errors import RunError, UserError
 
@@ -37,9 +39,9 @@ from .folder import (
 from .lock import locked
 from .measure import measure
 from .probe import probe
-from .recipe import Recipe, recipe_hash
+from .recipe import Recipe, read_recipe, recipe_hash
 from .report import write_report
-from .resolve import resolve
+from .resolve import resolve, resolve_again, with_scale
 
 
 def run(
@@ -99,16 +101,16 @@ class Finished(NamedTuple):
 def carry_out(recipe: Recipe, out: Path, *, resume: bool = False, overwrite: bool = False) -> Finished:
     """What `run` does, up to its closing words, with everything still in hand."""
     start, device = time.perf_counter(), parallel.setup()
-    with _lost_process(), _alone_in(out):
+    with terminable(), _lost_process(), _alone_in(out):
         check_folder(out, resume=resume, overwrite=overwrite)
-        recipe, parts = _prepare(recipe, device)
         if resume:
-            check_same(recipe, out)
-            check_same_data(parts, out)
+            recipe, parts = _prepare_again(recipe, device, out)
+        else:
+            recipe, parts = _prepare(recipe, device)
         main = parallel.rank() == 0
         parallel.barrier()  # every process has seen the folder as it was
         if main:
-            print(_opening(recipe, parts, out))
+            print(_opening(recipe, parts, out, resume))
         result = _fit(recipe, parts, out, resume)
         summary = _summary(recipe, parts, result, out) | {"seconds": round(time.perf_counter() - start, 1)}
         if main:
@@ -140,6 +142,16 @@ def _prepare(recipe: Recipe, device: torch.device) -> tuple[Recipe, Parts]:
     """The resolved recipe and its parts, tried on the first pictures."""
     recipe = resolve(recipe)
     parts = build(recipe, device)
+    probe(parts, device, recipe.training.precision)
+    return with_scale(recipe, parts.backbone), parts
+
+
+def _prepare_again(recipe: Recipe, device: torch.device, out: Path) -> tuple[Recipe, Parts]:
+    """The same for going on with the run in `out`, whose checkpoint takes the place of weights to start from."""
+    recipe = resolve_again(recipe, read_recipe(out))
+    check_same(recipe, out)
+    parts = build(replace(recipe, model=replace(recipe.model, weights="", class_map="")), device)
+    check_same_data(parts, out)
     probe(parts, device, recipe.training.precision)
     return recipe, parts
 
@@ -181,7 +193,7 @@ def _lost_process() -> Iterator[None]:
             yield
     except RuntimeError as error:
         known = isinstance(error, RunError) or parallel.world() == 1
-        if known or not re.search(r"connection|peer|nccl", str(error), re.IGNORECASE):
+        if known or not re.search(r"connection|peer|nccl|timed out", str(error), re.IGNORECASE):
             raise
         raise RunError("another process of this run has ended; its message says why") from error
 
@@ -204,14 +216,16 @@ def _summary(recipe: Recipe, parts: Parts, result: FitResult, out: Path) -> dict
     }
 
 
-def _opening(recipe: Recipe, parts: Parts, out: Path) -> str:
+def _opening(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> str:
     size = sum(p.numel() for p in parts.task.parameters())
     held_out = f", {len(parts.val.source):,} held out" if parts.val else ""
     kinds = f" in {len(parts.classes)} classes" if parts.classes else " without labels"
+    begin = f"{recipe.model.weights}: {parts.loaded}" if parts.loaded else "random, from scratch"
+    weights = "those of the checkpoint" if resume else begin
     lines = [
         f"{recipe.name}: {recipe.model.name} with {size / 1e6:.2f} M parameters",
         f"data: {recipe.data.path}, {len(parts.train.source):,} pictures{kinds}{held_out}",
-        f"weights: {f'{recipe.model.weights}: {parts.loaded}' if parts.loaded else 'random, from scratch'}",
+        f"weights: {weights}",
         f"run folder: {out}",
     ]
     return "\n".join(lines)

@@ -98,7 +98,7 @@ class Page:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".part")
-        temporary.write_text(self.html(), encoding="utf-8")
+        temporary.write_text(self.html(), encoding="utf-8", errors="backslashreplace")  # names may be any bytes
         os.replace(temporary, path)
         return path
 
