@@ -31,6 +31,7 @@ FLOORS = {
     "evals": 2,
     "convert": 2,
     "layers": 1,
+    "disk": 0,
     "ops": 0,
     "errors": -1,
 }

@@ -154,7 +154,7 @@ def main(log: Path, phase: str, count: int, arguments: list[str]) -> int:
     import torch
 
     from muntin.cli.main import main as muntin
-    from muntin.convert import writing
+    from muntin.disk import writing
     from muntin.engine import ema, step
     from muntin.engine import log as log_file
 

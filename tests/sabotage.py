@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from muntin.cli.main import main
-from muntin.convert import writing
+from muntin.disk import writing
 from muntin.engine import log, parallel
 
 

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from muntin.catalog import CATALOG, Entry, build_config, create_model, entry
-from muntin.convert import config_beside
 from muntin.convert import swin as swin_files
 from muntin.convert.description import describe
 from muntin.convert.swin import Foreign
+from muntin.disk import config_beside
 from muntin.errors import UserError
 from muntin.heads import LevelNorms
 from muntin.models import Swin, SwinV2
-from muntin.models.swin import stage_windows
+from muntin.models.swin import effective_windows, stage_windows
 from muntin.saved import read_config
 from muntin.tasks import SimMIM
 
@@ -191,6 +191,4 @@ def _changes(told: Architecture, known: Entry) -> dict[str, Any]:
 
 def _windows(known: Entry) -> tuple:
     """The windows of a catalog's model, one a stage: configured, and used in its training, where maps are small."""
-    configured = tuple(stage_windows(known.config))
-    side = min(size // patch for size, patch in zip(known.image_size, known.config.patch))
-    return configured, tuple(tuple(min(w, side // 2**i) for w in window) for i, window in enumerate(configured))
+    return tuple(stage_windows(known.config)), effective_windows(known.config, known.image_size)

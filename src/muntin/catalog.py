@@ -19,8 +19,9 @@ import torch
 from muntin.errors import UserError, unknown
 from muntin.models import Swin, SwinConfig, SwinV2
 from muntin.models.swin import VARIANTS as SWIN
+from muntin.models.swin import effective_windows
 from muntin.models.swin_v2 import VARIANTS as SWIN_V2
-from muntin.models.swin_v2 import SwinV2Config, effective_windows
+from muntin.models.swin_v2 import SwinV2Config
 from muntin.ops.grouping import Size
 from muntin.tasks import Classifier
 from muntin.weights import LoadReport, Resize, load_backbone, load_weights

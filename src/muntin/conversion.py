@@ -19,17 +19,18 @@ from torch import Tensor, nn
 
 from muntin.architecture import Identified, empty_model, identify, misfits
 from muntin.catalog import as_size, build_config, create_model, entry
-from muntin.convert import read_tensors, write_file, write_tensors
+from muntin.convert import read_tensors
 from muntin.convert.adapt import select_classes, zero_head
 from muntin.convert.class_map import read_class_map
 from muntin.convert.load_report import LoadReport
 from muntin.convert.swin import WRITABLE, write
 from muntin.convert.transformers_config import transformers_config
-from muntin.convert.writing import flush
 from muntin.data import Preprocess
 from muntin.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from muntin.disk import flush, write_file, write_tensors
 from muntin.errors import UserError, unknown
 from muntin.models import SwinV2
+from muntin.models.swin import effective_windows
 from muntin.ops.grouping import Size
 from muntin.saved import save_model
 from muntin.tasks import Classifier
@@ -141,7 +142,7 @@ def adapt(
 
     classes = known.told.num_classes or num_classes or 0
     adapted = create_model(known.named.name, num_classes=classes, **changes)
-    scale = _trained_windows(known, trained_size) if known.told.family is SwinV2 else None
+    scale = effective_windows(config, trained_size) if known.told.family is SwinV2 else None
     headless = not known.told.num_classes
     report = load_weights(adapted, path, replace_head=headless, resize=rule, assume_scale=scale)
     adapted, names, report = _with_classes(adapted, described.classes, num_classes, rows, headless, report)
@@ -176,13 +177,6 @@ def _check_windows_known(path: Path, known: Identified) -> None:
         raise UserError(
             f"{path} does not tell its windows, and fits {', '.join(names)}; say which it is with --model (model=...)"
         )
-
-
-def _trained_windows(known: Identified, image_size: Size) -> tuple[Size, ...]:
-    """The windows that a Swin V2 really used in its training: maps smaller than the window shrink it."""
-    with torch.device("meta"):
-        backbone = SwinV2(build_config(known.named.name, known.named.changes))  # type: ignore[arg-type]
-    return tuple(backbone.effective_windows(image_size))
 
 
 def _with_classes(

@@ -138,7 +138,7 @@ def test_nothing_is_left_behind_by_what_fails(tmp_path, monkeypatch):
         convert(tmp_path / "ours", tmp_path / "x", layout="timm")
     with pytest.raises(UserError, match="have no name in the simmim layout"):
         convert(tmp_path / "ours", tmp_path / "x.pth", layout="simmim")
-    monkeypatch.setattr("muntin.convert.writing.save_file", broken_write)
+    monkeypatch.setattr("muntin.disk.writing.save_file", broken_write)
     monkeypatch.setattr(torch, "save", broken_write)
     for layout in LAYOUTS:
         if layout not in ("dense", "simmim"):

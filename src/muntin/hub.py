@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from muntin.catalog import entry
-from muntin.convert import write_file
 from muntin.data import Preprocess
+from muntin.disk import write_file
 from muntin.errors import UserError
 from muntin.saved import Saved, load_model, save_model
 from muntin.tasks import Classifier, SimMIM

@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from muntin.architecture import empty_model, identify, misfits
-from muntin.convert import config_beside, open_tensors
+from muntin.convert import open_tensors
 from muntin.convert import swin as swin_files
-from muntin.convert.records import FORMAT, check_recorded
+from muntin.disk import config_beside
+from muntin.disk.records import FORMAT, check_recorded
 from muntin.engine import checkpoint
 from muntin.errors import UserError
 from muntin.weights import weights_file

@@ -1,6 +1,6 @@
 """Model folders: config.json and model.safetensors, all that is needed to build a model and prepare its pictures.
 
-config.json records size and SHA-256 of the weights, and a checksum of itself (`convert.records`), so that a changed
+config.json records size and SHA-256 of the weights, and a checksum of itself (`disk.records`), so that a changed
 byte in either is found when the folder is loaded. Folders of the format before, without them, are read as they are.
 """
 
@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from muntin.catalog import build_config, create_model, entry
-from muntin.convert import config_beside, write_model_folder
-from muntin.convert.records import CONFIG, FORMAT
+from muntin.disk import config_beside, write_model_folder
+from muntin.disk.records import CONFIG, FORMAT
 from muntin.errors import UserError, unknown
 from muntin.models import Swin, SwinConfig, SwinV2
 from muntin.tasks import Classifier

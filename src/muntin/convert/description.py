@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .records import CONFIG, config_beside, read_config_file
+from muntin.disk.records import CONFIG, config_beside, read_config_file
 
 _TRANSFORMERS = ("model.safetensors", "pytorch_model.bin")
 

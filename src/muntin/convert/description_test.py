@@ -3,7 +3,7 @@ import json
 import pytest
 
 from muntin.convert.description import Description, describe
-from muntin.convert.records import FORMAT, sealed
+from muntin.disk.records import FORMAT, sealed
 from muntin.errors import UserError
 
 

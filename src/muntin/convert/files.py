@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from muntin.disk import check_recorded
 from muntin.errors import UserError
 
 from .archives import check_old, check_zip
-from .records import check_recorded
 from .safetensors_header import read_header
 from .stand_ins import STAND_INS
 

@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from muntin.convert.writing import flush, write_tensors
+from muntin.disk import flush, write_tensors
 from muntin.engine.writing import writing
 from muntin.errors import UserError
 

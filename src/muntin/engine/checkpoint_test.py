@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from muntin.convert import writing
+from muntin.disk import writing
 from muntin.engine import checkpoint
 from muntin.engine.optim import Optim, build_optimizer
 from muntin.errors import RunError, UserError

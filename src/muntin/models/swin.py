@@ -24,7 +24,7 @@ from muntin.layers.drop import DropPath, drop_path_ramp
 from muntin.layers.init import init_transformer
 from muntin.layers.linear import Linear
 from muntin.layers.mlp import Mlp
-from muntin.layers.patch import PatchEmbed, PatchMerging
+from muntin.layers.patch import PatchEmbed, PatchMerging, grid_size
 from muntin.layers.position import GridEmbedding, TableBias
 from muntin.ops.grouping import SMALL_MAP_RULES, Size
 from muntin.ops.window_attention import BACKENDS, Backend
@@ -156,6 +156,15 @@ def stage_windows(config: SwinConfig) -> list[Size]:
     if config.window and isinstance(config.window[0], tuple):
         return [tuple(w) for w in config.window]  # type: ignore[arg-type]
     return [config.window] * len(config.depths)  # type: ignore[list-item]
+
+
+def effective_windows(config: SwinConfig, image: Size) -> tuple[Size, ...]:
+    """The window that each stage of such a model really uses on pictures of this size, pixels."""
+    size, windows = grid_size(image, config.patch), []
+    for window in stage_windows(config):
+        windows.append(SMALL_MAP_RULES[config.small_map](size, window, (0,) * len(size))[0])
+        size = grid_size(size, (2,) * len(size))
+    return tuple(windows)
 
 
 def _shift(window: Size, block: int) -> Size:

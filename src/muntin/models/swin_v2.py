@@ -24,13 +24,13 @@ from muntin.layers.attention import WindowAttention
 from muntin.layers.drop import DropPath
 from muntin.layers.linear import Linear
 from muntin.layers.mlp import Mlp
-from muntin.layers.patch import grid_size, merge_neighbours
+from muntin.layers.patch import merge_neighbours
 from muntin.layers.position import TableBias
 from muntin.ops.constants import cached, without_autocast
 from muntin.ops.grouping import SMALL_MAP_RULES, Size
 from muntin.ops.linear import linear
 
-from .swin import Swin, SwinConfig, _shift, check_window, stage_windows
+from .swin import Swin, SwinConfig, _shift, check_window, effective_windows, stage_windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,15 +237,6 @@ class SwinV2(Swin):
 
     def _merge(self, dim: int, axes: int) -> nn.Module:
         return PostNormMerging(dim, axes)
-
-
-def effective_windows(config: SwinV2Config, image: Size) -> tuple[Size, ...]:
-    """The window that each stage of such a model really uses on pictures of this size, pixels."""
-    size, windows = grid_size(image, config.patch), []
-    for window in stage_windows(config):
-        windows.append(SMALL_MAP_RULES[config.small_map](size, window, (0,) * len(size))[0])
-        size = grid_size(size, (2,) * len(size))
-    return tuple(windows)
 
 
 def _position(config: SwinV2Config, stage: int, window: Size) -> nn.Module:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from muntin import catalog
 from muntin.data import Preprocess
 from muntin.errors import UserError
 from muntin.models import SwinV2, SwinV2Config
 from muntin.models.features import Backbone
+from muntin.models.swin import effective_windows
 from muntin.saved import read_config
 from muntin.weights import weights_file
 
@@ -117,20 +116,11 @@ def _keep_scale(model: ModelChoice, image_size: tuple[int, int], saved: dict[str
     before = catalog.build_config(saved["model"], saved["config"])
     if not isinstance(config, SwinV2Config) or not isinstance(before, SwinV2Config) or config.pretrained_window:
         return model
-    scales = before.pretrained_window
-    trained = (
-        tuple((h, w) for h, w in scales)
-        if scales
-        else _windows(before, Preprocess.from_dict(saved["preprocess"]).image_size)
+    trained = before.pretrained_window or effective_windows(
+        before, Preprocess.from_dict(saved["preprocess"]).image_size
     )
-    same = len(trained) != len(config.depths) or trained == _windows(config, image_size)
-    return model if same else replace(model, pretrained_window=trained)
-
-
-def _windows(config: SwinV2Config, image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """The window that each stage really uses: maps smaller than the window shrink it."""
-    with torch.device("meta"):
-        return tuple((height, width) for height, width in SwinV2(config).effective_windows(image_size))
+    same = len(trained) != len(config.depths) or trained == effective_windows(config, image_size)
+    return model if same else replace(model, pretrained_window=tuple((h, w) for h, w in trained))
 
 
 def _tuples(value: Any) -> Any:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from muntin.convert import config_beside, read_tensors, write_file, write_model_folder, writing
+from muntin.convert import read_tensors
+from muntin.disk import config_beside, write_file, write_model_folder, writing
 
 OLD, NEW = ({"weight": torch.full((5,), float(i))} for i in (1, 2))
 STEPS = 9  # of one save: two files written, three flushed, one renamed; flushed, renamed, flushed

@@ -4,8 +4,9 @@ import random
 import pytest
 import torch
 
-from muntin.convert import config_beside, read_tensors, write_model_folder
-from muntin.convert.records import describe
+from muntin.convert import read_tensors
+from muntin.disk import config_beside, write_model_folder
+from muntin.disk.records import describe
 from muntin.errors import UserError
 
 STATE = {"weight": torch.arange(60.0), "bias": torch.ones(2)}
