@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from muntin.architecture import Identified, empty_model, identify, misfits
 from muntin.catalog import as_size, build_config, create_model, entry
 from muntin.convert import read_tensors
-from muntin.convert.adapt import select_classes, zero_head
+from muntin.convert.adapt import by, select_classes, zero_head
 from muntin.convert.class_map import read_class_map
 from muntin.convert.load_report import LoadReport
 from muntin.convert.swin import WRITABLE, write
@@ -29,9 +29,10 @@ from muntin.data import Preprocess
 from muntin.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from muntin.disk import flush, write_file, write_tensors
 from muntin.errors import UserError, unknown
-from muntin.models import SwinV2
+from muntin.models import Swin, SwinV2
 from muntin.models.swin import effective_windows
-from muntin.ops.grouping import Size
+from muntin.models.swin_v2 import LogSpacedBias, log_spaced_offsets
+from muntin.ops.grouping import Size, relative_position_index
 from muntin.saved import save_model
 from muntin.tasks import Classifier
 from muntin.weights import load_weights, weights_file
@@ -73,8 +74,9 @@ def convert(
     filled = empty_model(known.named, known.told, tensors)
     if wrong := misfits(tensors, filled):
         raise UserError(f"{path} is no whole {known.named.name}: {wrong[0]}{_and_more(wrong)}")
-    if layout in FOLDERS:
+    if layout in (*FOLDERS, "torchvision"):
         _check_windows_known(path, known)
+    if layout in FOLDERS:
         described = _described(known)
         notes = described.notes
     if layout == "muntin":
@@ -91,7 +93,8 @@ def convert(
         foreign = write(tensors, layout)
         _make_folder(out, lambda new: _write_transformers(new, foreign, config))
     else:
-        _write_foreign(out, write(tensors, layout), _INSIDE.get(layout, ""))
+        buffers = torchvision_buffers(filled.backbone) if layout == "torchvision" else {}  # type: ignore[arg-type]
+        _write_foreign(out, write(tensors, layout) | buffers, _INSIDE.get(layout, ""))
     return _report(known, notes)
 
 
@@ -153,9 +156,32 @@ def adapt(
         report = report._replace(notes=(*report.notes, "the position bias is frozen into tables"))
 
     values, notes = _preprocess(in_chans or config.in_chans, size, described.preprocess)
-    described = Described(names, values, (*described.notes, *notes))
+    told = [note for note in described.notes if not (notes and note.startswith("preprocessing"))]  # `notes` say it anew
+    described = Described(names, values, (*told, *notes))
     _make_folder(out, lambda new: _save(new, known.named.name, adapted, "classifier", described))
     return report._replace(notes=(*report.notes, *described.notes))
+
+
+def torchvision_buffers(backbone: Swin) -> dict[str, Tensor]:
+    """What follows from sizes and torchvision's files hold all the same; without it, its models load no file strictly.
+
+    Raises UserError for a position bias trained with other windows than those in use, which torchvision cannot say.
+    """
+    cpu, buffers = torch.device("cpu"), {}
+    for stage, blocks in enumerate(backbone.attentions()):
+        for b, attention in enumerate(blocks):
+            window, prefix = attention.window, f"features.{2 * stage + 1}.{b}.attn."
+            buffers[f"{prefix}relative_position_index"] = relative_position_index(window, cpu).flatten()
+            if isinstance(attention.position, LogSpacedBias):
+                scale = attention.position.scale_window or window
+                if scale != window:
+                    raise UserError(
+                        f"the position bias was trained with window {by(scale)} and is used with {by(window)}; "
+                        "torchvision cannot say so: write another layout"
+                    )
+                offsets = log_spaced_offsets(window, window, torch.float32, cpu)
+                buffers[f"{prefix}relative_coords_table"] = offsets.view(1, *(2 * w - 1 for w in window), len(window))
+    return buffers
 
 
 def _read(source: Path, model: str) -> tuple[Path, Identified]:

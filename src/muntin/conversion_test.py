@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from muntin import catalog
 from muntin.catalog import create_model
-from muntin.conversion import FOLDERS, LAYOUTS, adapt, convert
+from muntin.conversion import FOLDERS, LAYOUTS, adapt, convert, torchvision_buffers
 from muntin.convert.swin import write
 from muntin.data import Preprocess, vision
 from muntin.errors import UserError
@@ -337,3 +337,16 @@ def test_an_image_size_that_no_picture_has_is_refused(tmp_path):
     with pytest.raises(UserError, match="image_size"):
         adapt(tmp_path / "ours", tmp_path / "new", image_size=10**7)
     assert not (tmp_path / "new").exists()
+
+
+def test_torchvision_gets_its_buffers_and_no_scale_that_it_cannot_say(tmp_path):
+    small = {"num_classes": 2, "dim": 8, "depths": (1, 1), "heads": (1, 2), "window": (3, 3)}
+    model = create_model("swin_v2_tiny_window8", **small)
+    buffers = torchvision_buffers(model.backbone)
+    assert buffers["features.3.0.attn.relative_position_index"].shape == (81,)
+    coordinates = buffers["features.1.0.attn.relative_coords_table"]
+    assert coordinates.shape == (1, 5, 5, 2)
+    assert coordinates[0, 2, 4].tolist() == pytest.approx([0, math.log2(9) / 3])  # 8 at the end of the window
+    other = create_model("swin_v2_tiny_window8", pretrained_window=((2, 2), (3, 3)), **small)
+    with pytest.raises(UserError, match="trained with window 2x2 and is used with 3x3"):
+        torchvision_buffers(other.backbone)

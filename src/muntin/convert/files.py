@@ -60,7 +60,8 @@ def _torch_file(path: Path) -> object:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         reason = "torch refuses its pickle" if isinstance(error, UnpicklingError) else said
         raise UserError(
-            f"{path} cannot be read as weights alone: {reason}; save its tensors as .safetensors where it came from"
+            f"{path} cannot be read as weights alone: {reason}; "
+            "give a weights file, or save its tensors as .safetensors where it came from"
         ) from error
 
 
