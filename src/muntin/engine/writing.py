@@ -23,7 +23,7 @@ def writing(what: str, place: Path, *, needs: int = 0) -> Iterator[None]:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         raise RunError(
             f"{what} could not be written to {place}: {reason}{_room(place, needs)}; make room or look after the disk, "
-            "then go on with --resume"
+            "then go on with --resume (before the first checkpoint: start again)"
         ) from error
 
 
