@@ -50,6 +50,7 @@ class Identified(NamedTuple):
     named: Named
     config: dict[str, Any] | None  # of the model folder it lies in
     classes: tuple[str, ...]  # their names, where what lies beside it has one for each
+    image_size: tuple[int, int]  # pixels, as what lies beside it says, or else of the model's published training
 
 
 def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Identified:
@@ -70,8 +71,11 @@ def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Ident
     if config and classes != beside.classes:
         raise UserError(f"{path} is for {told.num_classes} classes, and config.json names {len(beside.classes)}")
     if config and not name:
-        return Identified(found, told, Named(config["model"], config["config"], ()), config, classes)
-    return Identified(found, told, as_named(told, name) if name else named(told), config, classes)
+        called = Named(config["model"], config["config"], ())
+    else:
+        called = as_named(told, name) if name else named(told)
+    size = tuple(config["preprocess"].get("image_size", ())) if config else beside.image_size
+    return Identified(found, told, called, config, classes, size or entry(called.name).image_size)  # type: ignore[arg-type]
 
 
 def architecture(found: Foreign) -> Architecture:

@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from muntin.architecture import Identified, empty_model, identify, misfits
-from muntin.catalog import as_size, build_config, create_model, entry
+from muntin.architecture import STRUCTURE, Identified, empty_model, identify, misfits
+from muntin.catalog import as_size, build_config, create_model
 from muntin.convert import read_tensors
 from muntin.convert.adapt import by, select_classes, zero_head
 from muntin.convert.class_map import read_class_map
@@ -31,7 +31,7 @@ from muntin.disk import flush, write_file, write_tensors
 from muntin.errors import UserError, unknown
 from muntin.models import Swin, SwinV2
 from muntin.models.swin import effective_windows
-from muntin.models.swin_v2 import LogSpacedBias, log_spaced_offsets
+from muntin.models.swin_v2 import log_spaced_offsets
 from muntin.ops.grouping import Size, relative_position_index
 from muntin.saved import save_model
 from muntin.tasks import Classifier
@@ -40,6 +40,7 @@ from muntin.weights import load_weights, weights_file
 LAYOUTS = ("muntin", *WRITABLE)
 FOLDERS = ("muntin", "transformers")  # layouts that are a folder with a config.json; all others are one file
 SUFFIXES = (".safetensors", ".pth", ".pt")
+_OFFICIAL = {"official": "", "dense": "", "simmim": "encoder."}  # layouts of the official code, and their prefixes
 _INSIDE = {"official": "model", "dense": "model", "simmim": "model", "openmmlab": "state_dict"}  # of a .pth
 
 
@@ -93,8 +94,12 @@ def convert(
         foreign = write(tensors, layout)
         _make_folder(out, lambda new: _write_transformers(new, foreign, config))
     else:
-        buffers = torchvision_buffers(filled.backbone) if layout == "torchvision" else {}  # type: ignore[arg-type]
-        _write_foreign(out, write(tensors, layout) | buffers, _INSIDE.get(layout, ""))
+        foreign = write(tensors, layout)
+        if layout == "torchvision":
+            foreign |= torchvision_buffers(filled.backbone)  # type: ignore[arg-type]
+        elif layout in _OFFICIAL and known.told.family is SwinV2 and not known.named.also:
+            foreign |= _official_buffers(known, filled.backbone, _OFFICIAL[layout])  # type: ignore[arg-type]
+        _write_foreign(out, foreign, _INSIDE.get(layout, ""))
     return _report(known, notes)
 
 
@@ -134,7 +139,7 @@ def adapt(
 
     described = _described(known)
     preprocess = Preprocess.from_dict(described.preprocess) if described.preprocess else None
-    trained_size = preprocess.image_size if preprocess else entry(known.named.name).image_size
+    trained_size = preprocess.image_size if preprocess else known.image_size
     size = as_size(image_size, 2) if image_size is not None else trained_size
     config = build_config(known.named.name, known.named.changes)
     changes = dict(known.named.changes)
@@ -167,19 +172,35 @@ def torchvision_buffers(backbone: Swin) -> dict[str, Tensor]:
 
     Raises UserError for a position bias trained with other windows than those in use, which torchvision cannot say.
     """
+    windows = tuple(stage[0].window for stage in backbone.attentions())
+    scales = (backbone.scale() or windows) if isinstance(backbone, SwinV2) else None
+    if scales and scales != windows:
+        raise UserError(
+            f"the position bias was trained with windows {' '.join(map(by, scales))} and is used with "
+            f"{' '.join(map(by, windows))}; torchvision cannot say so: write another layout"
+        )
+    buffers = _position_buffers("features.{odd}.{block}.attn.", backbone.config.depths, windows, scales)
+    return {key: t.flatten() if key.endswith("index") else t for key, t in buffers.items()}
+
+
+def _official_buffers(known: Identified, backbone: SwinV2, prefix: str) -> dict[str, Tensor]:
+    """What an official Swin V2 keeps of its windows and their scale; nothing else in such a file tells them."""
+    windows = effective_windows(backbone.config, known.image_size)
+    depths, scales = backbone.config.depths, backbone.scale() or windows
+    return _position_buffers(f"{prefix}layers.{{stage}}.blocks.{{block}}.attn.", depths, windows, scales)
+
+
+def _position_buffers(
+    name: str, depths: tuple[int, ...], windows: tuple[Size, ...], scales: tuple[Size, ...] | None
+) -> dict[str, Tensor]:
+    """Index of every pair of a window and, with scales, the coordinates of every offset, for all blocks."""
     cpu, buffers = torch.device("cpu"), {}
-    for stage, blocks in enumerate(backbone.attentions()):
-        for b, attention in enumerate(blocks):
-            window, prefix = attention.window, f"features.{2 * stage + 1}.{b}.attn."
-            buffers[f"{prefix}relative_position_index"] = relative_position_index(window, cpu).flatten()
-            if isinstance(attention.position, LogSpacedBias):
-                scale = attention.position.scale_window or window
-                if scale != window:
-                    raise UserError(
-                        f"the position bias was trained with window {by(scale)} and is used with {by(window)}; "
-                        "torchvision cannot say so: write another layout"
-                    )
-                offsets = log_spaced_offsets(window, window, torch.float32, cpu)
+    for stage, (depth, window) in enumerate(zip(depths, windows)):
+        for block in range(depth):
+            prefix = name.format(stage=stage, odd=2 * stage + 1, block=block)
+            buffers[f"{prefix}relative_position_index"] = relative_position_index(window, cpu)
+            if scales:
+                offsets = log_spaced_offsets(window, scales[stage], torch.float32, cpu)
                 buffers[f"{prefix}relative_coords_table"] = offsets.view(1, *(2 * w - 1 for w in window), len(window))
     return buffers
 
@@ -198,6 +219,11 @@ def _check_free(out: Path, overwrite: bool, *, folder: bool) -> None:
 
 
 def _check_windows_known(path: Path, known: Identified) -> None:
+    if known.named.also and not known.named.changes.keys().isdisjoint(STRUCTURE):
+        raise UserError(
+            f"{path} does not tell its windows, and is of no published size; convert the model folder or run that it "
+            "came from, whose config.json names them"
+        )
     if known.named.also:
         names = (known.named.name, *known.named.also)
         raise UserError(
@@ -241,7 +267,7 @@ def _described(known: Identified) -> Described:
     classes = known.classes or numbered(known.told.num_classes)
     if known.config and known.config["preprocess"]:
         return Described(classes, Preprocess.from_dict(known.config["preprocess"]).to_dict(), ())
-    values, notes = _preprocess(known.told.fields["in_chans"], entry(known.named.name).image_size, {})
+    values, notes = _preprocess(known.told.fields["in_chans"], known.image_size, {})
     notes += (f"class names: numbers, 0 to {len(classes) - 1}",) if classes and not known.classes else ()
     return Described(classes, values, notes)
 

@@ -99,7 +99,7 @@ def test_what_a_bare_file_does_not_tell_is_filled_in_and_said(tmp_path):
 
 def test_a_v2_file_that_does_not_tell_its_window_needs_a_name(tmp_path):
     saved(tmp_path / "ours", "swin_v2_tiny_window16")
-    convert(tmp_path / "ours", tmp_path / "bare.safetensors", layout="official")
+    convert(tmp_path / "ours", tmp_path / "bare.safetensors", layout="timm")
     with pytest.raises(UserError, match=r"fits swin_v2_tiny_window8, swin_v2_tiny_window16; .* --model"):
         convert(tmp_path / "bare.safetensors", tmp_path / "out", layout="muntin")
     with pytest.raises(UserError, match="is a Swin, and the file holds a SwinV2"):
@@ -348,5 +348,28 @@ def test_torchvision_gets_its_buffers_and_no_scale_that_it_cannot_say(tmp_path):
     assert coordinates.shape == (1, 5, 5, 2)
     assert coordinates[0, 2, 4].tolist() == pytest.approx([0, math.log2(9) / 3])  # 8 at the end of the window
     other = create_model("swin_v2_tiny_window8", pretrained_window=((2, 2), (3, 3)), **small)
-    with pytest.raises(UserError, match="trained with window 2x2 and is used with 3x3"):
+    with pytest.raises(UserError, match="trained with windows 2x2 3x3 and is used with 3x3 3x3"):
         torchvision_buffers(other.backbone)
+
+
+def test_a_swin_v2_of_ones_own_size_comes_back_from_official_names(tmp_path):
+    fields = {"dim": 8, "depths": (1, 1), "heads": (1, 2), "window": (6, 6)}
+    model = create_model("swin_v2_tiny_window8", num_classes=2, **fields).eval()
+    sizes = Preprocess(image_size=(32, 32)).to_dict()
+    save_model(tmp_path / "a", "swin_v2_tiny_window8", model, kind="classifier", classes=("x", "y"), preprocess=sizes)
+    convert(tmp_path / "a", tmp_path / "b.pth", layout="official")
+    convert(tmp_path / "b.pth", tmp_path / "c", layout="muntin")
+    picture = torch.randn(1, 3, 32, 32)  # the last map is 4 x 4, smaller than the window
+    assert torch.equal(load_model(tmp_path / "c").model(picture), model(picture))
+    convert(tmp_path / "a", tmp_path / "d.pth", layout="timm")
+    with pytest.raises(UserError, match="does not tell its windows, and is of no published size"):
+        convert(tmp_path / "d.pth", tmp_path / "e", layout="muntin")
+
+
+def test_the_picture_size_comes_back_from_a_folder_of_transformers(tmp_path):
+    model = create_model("swin_tiny", num_classes=2, dim=8, depths=(1, 1), heads=(1, 2), window=(4, 4))
+    sizes = Preprocess(image_size=(64, 64)).to_dict()
+    save_model(tmp_path / "a", "swin_tiny", model, kind="classifier", classes=("x", "y"), preprocess=sizes)
+    convert(tmp_path / "a", tmp_path / "b", layout="transformers")
+    convert(tmp_path / "b", tmp_path / "c", layout="muntin")
+    assert load_model(tmp_path / "c").preprocess["image_size"] == [64, 64]

@@ -89,7 +89,7 @@ def _check_sums(path: Path, seen: Inspection) -> None:
 
 
 def _look_at(tensors: dict[str, Tensor], path: Path, seen: Inspection) -> None:
-    found, told, named, _, classes = identify(tensors, path)
+    found, told, named, _, classes, _ = identify(tensors, path)
     seen.wrapped_in, seen.parameters = found.wrapped_in, sum(t.numel() for t in found.tensors.values())
     seen.family, seen.kind, seen.num_classes = told.family.__name__, told.kind, told.num_classes
     for field in ("depths", "dim", "heads", "window", "pretrained_window", "in_chans"):

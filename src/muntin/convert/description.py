@@ -11,11 +11,12 @@ _TRANSFORMERS = ("model.safetensors", "pytorch_model.bin")
 
 
 class Description(NamedTuple):
-    """Windows, one a stage, and names of classes; None and () where the file does not tell them."""
+    """Windows, one a stage, names of classes, picture size; None and () where the file does not tell them."""
 
     windows: tuple[tuple[int, int], ...] | None = None  # V2: those really used in training
     pretrained_window: tuple[tuple[int, int], ...] | None = None  # V2: the scale of its position bias, once fixed
     classes: tuple[str, ...] = ()
+    image_size: tuple[int, int] | None = None  # pixels, as transformers says it
 
 
 def describe(weights: Path, stages: int) -> Description:
@@ -33,7 +34,8 @@ def describe(weights: Path, stages: int) -> Description:
     theirs = read_config_file(weights.with_name(CONFIG))
     scale, labels = _sizes(theirs.get("pretrained_window_sizes"), stages), theirs.get("id2label")
     numbered = [labels.get(str(i)) for i in range(len(labels))] if isinstance(labels, dict) else None
-    return Description(_used_windows(theirs, stages), scale, _names(numbered))
+    (size,) = _sizes([theirs.get("image_size")], 1) or (None,)
+    return Description(_used_windows(theirs, stages), scale, _names(numbered), size)
 
 
 def _names(value: Any) -> tuple[str, ...]:

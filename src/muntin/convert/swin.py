@@ -138,7 +138,10 @@ def write(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
         rewrite(tensors)
     renamed, left = rename(tensors, backwards(known.table))
     if left:
-        raise UserError(f"these tensors have no name in the {layout} layout: {', '.join(left[:5])}")
+        hint = ""
+        if layout in ("dense", "simmim") and any(key.startswith("readout.") for key in left):
+            hint = "; this is a classifier: detection, segmentation and pre-training code reads its official layout"
+        raise UserError(f"these tensors have no name in the {layout} layout: {', '.join(left[:5])}{hint}")
     if layout == "transformers":
         renamed = _with_transformers_prefix(renamed, rewrites.is_v2(tensors))
     elif layout == "openmmlab" and "head.fc.weight" in renamed:  # a whole classifier

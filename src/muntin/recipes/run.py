@@ -218,12 +218,13 @@ def _summary(recipe: Recipe, parts: Parts, result: FitResult, out: Path) -> dict
 
 def _opening(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> str:
     size = sum(p.numel() for p in parts.task.parameters())
+    height, width = recipe.preprocess.image_size
     held_out = f", {len(parts.val.source):,} held out" if parts.val else ""
     kinds = f" in {len(parts.classes)} classes" if parts.classes else " without labels"
     begin = f"{recipe.model.weights}: {parts.loaded}" if parts.loaded else "random, from scratch"
     weights = "those of the checkpoint" if resume else begin
     lines = [
-        f"{recipe.name}: {recipe.model.name} with {size / 1e6:.2f} M parameters",
+        f"{recipe.name}: {recipe.model.name} with {size / 1e6:.2f} M parameters, pictures of {height} x {width} pixels",
         f"data: {recipe.data.path}, {len(parts.train.source):,} pictures{kinds}{held_out}",
         f"weights: {weights}",
         f"run folder: {out}",
