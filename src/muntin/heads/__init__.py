@@ -1,4 +1,8 @@
+from .readout import DistilledReadout as DistilledReadout
 from .readout import LevelNorms as LevelNorms
+from .readout import MeanNormReadout as MeanNormReadout
 from .readout import PooledReadout as PooledReadout
+from .readout import Readout as Readout
+from .readout import TokenReadout as TokenReadout
 
-__all__ = ["LevelNorms", "PooledReadout"]
+__all__ = ["DistilledReadout", "LevelNorms", "MeanNormReadout", "PooledReadout", "Readout", "TokenReadout"]

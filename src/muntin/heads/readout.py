@@ -4,46 +4,150 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from muntin.errors import UserError
 
 
-class PooledReadout(nn.Module):
-    """Layer norm of the coarsest level, mean over its cells, linear classifier: levels -> (B, num_classes).
+class Readout(nn.Module):
+    """Norm, then a linear classifier of one vector a picture: the levels and prefix tokens of a backbone -> (B, K).
 
-    The norm comes before the mean (Swin; ConvNeXt pools first). num_classes = 0 leaves the pooled features (B, C).
+    Its children say which vector. num_classes = 0 leaves the vector itself, (B, C). eps: of the norm.
     """
 
-    def __init__(self, dim: int, num_classes: int):
+    def __init__(self, dim: int, num_classes: int, eps: float = 1e-5):
         super().__init__()
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps)
         self.set_head(num_classes)
 
-    def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        return self.head(self.pool(levels))
+    def forward(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        return self.head(self.pool(levels, prefix))
 
-    def pool(self, levels: Sequence[Tensor]) -> Tensor:
-        """Normalised mean of the coarsest level: (B, C, *S) -> (B, C)."""
-        return self.norm(levels[-1].movedim(1, -1)).flatten(1, -2).mean(1)
+    def pool(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
+        """The vector that is classified: (B, C)."""
+        raise NotImplementedError
 
-    def set_head(self, num_classes: int) -> None:
-        """A new linear classifier, or none for 0 classes, where the norm's weights are and of their type."""
-        if num_classes < 0:
-            raise UserError(f"num_classes is {num_classes}; it must be 0 (features) or more")
-        head = nn.Linear(self.norm.normalized_shape[0], num_classes) if num_classes else nn.Identity()
-        self.head = head.to(self.norm.weight.device, self.norm.weight.dtype)
-        self._initialise_head()
+    @property
+    def num_classes(self) -> int:
+        return self.head.out_features if isinstance(self.head, nn.Linear) else 0
+
+    def set_head(self, num_classes: int, scale: float = 1.0) -> None:
+        """A new linear classifier, or none for 0 classes, where the norm's weights are and of their type.
+
+        scale: what its fresh weights are multiplied by; 0 starts it at zero, with equal odds for all classes.
+        """
+        self.head = self._fresh(num_classes, scale)
+
+    def heads(self) -> list[nn.Module]:
+        """The linear classifiers."""
+        return [self.head]
 
     def initialise(self) -> None:
         """Norm 1 and 0, classifier weights N(0, 0.02), bias 0."""
         self.norm.reset_parameters()
-        self._initialise_head()
+        for head in self.heads():
+            _initialise_head(head, 1.0)
 
-    def _initialise_head(self) -> None:
-        if isinstance(self.head, nn.Linear):
-            nn.init.trunc_normal_(self.head.weight, std=0.02)
-            nn.init.zeros_(self.head.bias)
+    def _fresh(self, num_classes: int, scale: float) -> nn.Module:
+        if num_classes < 0:
+            raise UserError(f"num_classes is {num_classes}; it must be 0 (features) or more")
+        head = nn.Linear(self.width, num_classes) if num_classes else nn.Identity()
+        head = head.to(self.norm.weight.device, self.norm.weight.dtype)
+        _initialise_head(head, scale)
+        return head
+
+    @property
+    def width(self) -> int:
+        """Channels of the vector that is classified."""
+        return self.norm.normalized_shape[0]
+
+
+class PooledReadout(Readout):
+    """Classifies the mean over the cells of the coarsest level, after the norm (Swin; ViT without class token)."""
+
+    def pool(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
+        """Normalised mean of the coarsest level: (B, C, *S) -> (B, C)."""
+        return self.norm(levels[-1].movedim(1, -1)).flatten(1, -2).mean(1)
+
+
+class MeanNormReadout(Readout):
+    """Classifies the mean over the cells of the coarsest level, normalised after the mean (ConvNeXt, MAE, BEiT)."""
+
+    def pool(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
+        """Mean of the coarsest level, normalised: (B, C, *S) -> (B, C)."""
+        return self.norm(levels[-1].flatten(2).mean(-1))
+
+
+class TokenReadout(Readout):
+    """Classifies the class token, the first of the prefix (ViT, CvT).
+
+    representation: width of a linear map with tanh between norm and classifier (ViT, sec. 3.1: pre-training alone);
+    0: none.
+    """
+
+    def __init__(self, dim: int, num_classes: int, eps: float = 1e-5, representation: int = 0):
+        nn.Module.__init__(self)
+        self.norm = nn.LayerNorm(dim, eps)
+        self.representation = nn.Linear(dim, representation) if representation else None
+        self.set_head(num_classes)
+
+    def pool(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
+        """Normalised class token: (B, P, C) -> (B, C), or (B, representation)."""
+        token = self.norm(_token(prefix, 0))
+        return token if self.representation is None else self.representation(token).tanh()
+
+    def initialise(self) -> None:
+        """As any readout; the representation N(0, 0.02), bias 0."""
+        super().initialise()
+        if self.representation is not None:
+            _initialise_head(self.representation, 1.0)
+
+    @property
+    def width(self) -> int:
+        return self.representation.out_features if self.representation is not None else super().width
+
+
+class DistilledReadout(Readout):
+    """Classifies class token and distillation token by a head each (DeiT, sec. 3): their pair in training mode, for a
+    loss each; in evaluation the mean of both logits, as the official code (the paper adds probabilities).
+    """
+
+    def forward(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        tokens = self.norm(_token(prefix, 0)), self.norm(_token(prefix, 1))
+        by_class, by_distillation = self.head(tokens[0]), self.head_distilled(tokens[1])
+        if self.training and self.num_classes:
+            return by_class, by_distillation
+        return (by_class + by_distillation) / 2
+
+    def pool(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
+        """Mean of the two normalised tokens: (B, P, C) -> (B, C)."""
+        return (self.norm(_token(prefix, 0)) + self.norm(_token(prefix, 1))) / 2
+
+    def set_head(self, num_classes: int, scale: float = 1.0) -> None:
+        super().set_head(num_classes, scale)
+        self.head_distilled = self._fresh(num_classes, scale)
+
+    def heads(self) -> list[nn.Module]:
+        return [self.head, self.head_distilled]
+
+
+def _token(prefix: Tensor | None, number: int) -> Tensor:
+    if prefix is None or prefix.shape[1] <= number:
+        count = 0 if prefix is None else prefix.shape[1]
+        raise UserError(
+            f"this readout classifies token {number + 1} before the cells, and the backbone gives {count}; choose a "
+            "readout that pools the cells"
+        )
+    return prefix[:, number]
+
+
+def _initialise_head(head: nn.Module, scale: float) -> None:
+    if isinstance(head, nn.Linear):
+        nn.init.trunc_normal_(head.weight, std=0.02)
+        nn.init.zeros_(head.bias)
+        with torch.no_grad():
+            head.weight.mul_(scale)
 
 
 class LevelNorms(nn.Module):

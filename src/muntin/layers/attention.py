@@ -2,13 +2,73 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
+from muntin.ops.attention import attend, probabilities
 from muntin.ops.grouping import Size, SmallMapRule, crop_grid, gather_bias, merge, pad_grid, padded_size, partition
+from muntin.ops.linear import linear
 from muntin.ops.window_attention import Backend, window_attention, window_probabilities
 
 from .linear import Linear
+
+PlainBackend = Literal["auto", "reference", "sdpa"]  # for attention of all tokens; auto is sdpa
+PLAIN_BACKENDS: tuple[PlainBackend, ...] = ("auto", "reference", "sdpa")
+
+
+class QueryValueBias(nn.Module):
+    """Linear map to queries, keys and values without a key bias: (..., C) -> (..., 3C)."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(3 * dim, dim))
+        self.q_bias = nn.Parameter(torch.empty(dim))
+        self.v_bias = nn.Parameter(torch.empty(dim))
+
+    @property
+    def bias(self) -> Tensor:
+        """The bias as one vector (3C,), zero for the keys."""
+        return torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+class Attention(nn.Module):
+    """Multi-head attention of all tokens with all: (B, N, C) -> (B, N, C).
+
+    qkv: a linear map C -> 3C, each of the three head by head. Similarity is the dot product times D^-0.5. forward's
+    bias is added to the logits; it broadcasts to (B, h, N, N). dropout: rate after the output projection.
+    """
+
+    def __init__(self, qkv: nn.Module, *, dim: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        self.heads = heads
+        self.backend: PlainBackend = "auto"
+        self.qkv, self.proj, self.dropout = qkv, Linear(dim, dim), nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        q, k, v = self._heads(x)
+        out = attend(q, k, v, bias, "reference" if self.backend == "reference" else "sdpa")
+        return self.dropout(self.proj(out.transpose(1, 2).flatten(-2)))
+
+    @torch.no_grad()
+    def attention_map(self, x: Tensor, query: int, bias: Tensor | None = None) -> Tensor:
+        """Attention that the token number `query` pays to every token: (B, N, C) -> (B, h, N)."""
+        q, k, _ = self._heads(x)
+        return probabilities(q[:, :, query : query + 1], k, None if bias is None else bias[..., query : query + 1, :])[
+            :, :, 0
+        ]
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scaled queries, keys and values: (B, N, C) -> (B, h, N, D) each."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return q * q.shape[-1] ** -0.5, k, v
+
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}"
 
 
 class WindowAttention(nn.Module):

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
+
+from .scale import LayerScale
 
 
 class PreNormBlock(nn.Module):
     """Residual block whose branch inputs are normalised: (B, *S, C) -> (B, *S, C).
 
     x = x + drop(mix(norm1(x)));  x = x + drop(mlp(norm2(x)))
+
+    What else `forward` is given, such as the size of the grid, goes to `mix`.
     """
 
-    def __init__(self, dim: int, mix: nn.Module, mlp: nn.Module, drop_path: nn.Module):
+    def __init__(self, dim: int, mix: nn.Module, mlp: nn.Module, drop_path: nn.Module, eps: float = 1e-5):
         super().__init__()
-        self.norm1, self.mix = nn.LayerNorm(dim), mix
-        self.norm2, self.mlp = nn.LayerNorm(dim), mlp
+        self.norm1, self.mix = nn.LayerNorm(dim, eps), mix
+        self.norm2, self.mlp = nn.LayerNorm(dim, eps), mlp
         self.drop_path = drop_path
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.mix(self.norm1(x)))
+    def forward(self, x: Tensor, *given: Any) -> Tensor:
+        x = x + self.drop_path(self.mix(self.norm1(x), *given))
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class ScaledPreNormBlock(PreNormBlock):
+    """As `PreNormBlock`, with layer scale on both branches.
+
+    x = x + drop(scale1(mix(norm1(x))));  x = x + drop(scale2(mlp(norm2(x))))
+    """
+
+    def __init__(self, dim: int, mix: nn.Module, mlp: nn.Module, drop_path: nn.Module, eps: float = 1e-5):
+        super().__init__(dim, mix, mlp, drop_path, eps)
+        self.scale1, self.scale2 = LayerScale(dim), LayerScale(dim)
+
+    def forward(self, x: Tensor, *given: Any) -> Tensor:
+        x = x + self.drop_path(self.scale1(self.mix(self.norm1(x), *given)))
+        return x + self.drop_path(self.scale2(self.mlp(self.norm2(x))))

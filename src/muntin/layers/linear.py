@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muntin.ops.linear import linear
@@ -15,8 +14,12 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
-def linear_gelu(layer: nn.Module, x: Tensor) -> Tensor:
-    """GELU of a layer's output, in one operation where nobody can tell: the layer is a plain `Linear` without hooks."""
-    if type(layer) is Linear and not layer._forward_hooks and not layer._forward_pre_hooks:
-        return linear(x, layer.weight, layer.bias, gelu=True)
-    return F.gelu(layer(x))
+def linear_then(layer: nn.Module, activation: nn.Module, x: Tensor) -> Tensor:
+    """An activation of a layer's output; in one operation where nobody can tell: a plain `Linear`, GELU, no hooks."""
+    if type(layer) is Linear and type(activation) is nn.GELU and not _hooked(layer) and not _hooked(activation):
+        return linear(x, layer.weight, layer.bias, gelu=activation.approximate)  # type: ignore[arg-type]
+    return activation(layer(x))
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)

@@ -7,7 +7,7 @@ import math
 from torch import Tensor, nn
 
 from muntin.errors import UserError
-from muntin.ops.grouping import pad_grid, padded_size
+from muntin.ops.grouping import Size, crop_grid, pad_grid, padded_size
 from muntin.ops.linear import linear
 
 from .linear import Linear
@@ -23,39 +23,72 @@ class PatchEmbed(nn.Module):
     Raises UserError for a picture with other channels, or smaller than one patch.
     """
 
-    def __init__(self, in_chans: int, dim: int, patch: tuple[int, ...], norm: bool):
+    def __init__(self, in_chans: int, dim: int, patch: Size, norm: bool):
         super().__init__()
         self.patch = patch
         self.proj: nn.Conv2d = _CONV[len(patch)](in_chans, dim, patch, patch)  # type: ignore[arg-type, assignment]
         self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        self._check(x)
+        check_picture(x, self.proj.in_channels, self.patch)
         x = pad_grid(x.movedim(1, -1), padded_size(tuple(x.shape[2:]), self.patch))
-        return self.norm(linear(self._cut(x), self.proj.weight.flatten(1), self.proj.bias))
+        return self.norm(embed_patches(x, self.proj))
 
-    def _cut(self, x: Tensor) -> Tensor:
-        """(B, *S, in_chans) -> (B, *S / patch, in_chans * prod(patch)), channels first as in the convolution."""
-        n = len(self.patch)
-        for axis in range(n, 0, -1):
-            x = x.unflatten(axis, (-1, self.patch[axis - 1]))
-        return x.permute(0, *range(1, 2 * n, 2), 2 * n + 1, *range(2, 2 * n + 1, 2)).flatten(n + 1)
 
-    def _check(self, x: Tensor) -> None:
-        n, in_chans = len(self.patch), self.proj.in_channels
-        if x.ndim != n + 2:
-            raise UserError(
-                f"got an input of shape {tuple(x.shape)}; this model needs (B, {in_chans}, {'T, ' * (n == 3)}H, W)"
-            )
-        if x.shape[1] != in_chans:
-            raise UserError(
-                f"got {x.shape[1]} input channels; this model was built for {in_chans} (in_chans={in_chans})"
-            )
-        if any(s < p for s, p in zip(x.shape[2:], self.patch)):
-            size, patch = "x".join(map(str, x.shape[2:])), "x".join(map(str, self.patch))
-            raise UserError(
-                f"the picture of {size} pixels is smaller than one patch of {patch}; enlarge it to at least {patch}"
-            )
+class ConvEmbed(nn.Module):
+    """A strided convolution from pixels, or a coarser grid of channels, to tokens: (B, C_in, *S) -> (B, *S', dim).
+
+    Sizes round down, S' = (S + 2 padding - kernel) // stride + 1: what does not fill a step at the right and bottom is
+    not seen. norm: of the tokens, built outside; none where it is left out.
+    Raises UserError for an input with other channels, or one that the kernel does not fit in.
+    """
+
+    def __init__(
+        self, in_chans: int, dim: int, kernel: Size, stride: Size, padding: Size = (), norm: nn.Module | None = None
+    ):
+        super().__init__()
+        padding = padding or (0,) * len(kernel)
+        self.proj: nn.Conv2d = _CONV[len(kernel)](in_chans, dim, kernel, stride, padding)  # type: ignore[arg-type, assignment]
+        self.norm = norm or nn.Identity()
+        self._patches = kernel == stride and not any(padding)  # then it is one matrix product
+        self._smallest = tuple(k - 2 * p for k, p in zip(kernel, padding))
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_picture(x, self.proj.in_channels, self._smallest)
+        if not self._patches:
+            return self.norm(self.proj(x).movedim(1, -1))
+        patch = self.proj.kernel_size
+        whole = tuple(s - s % p for s, p in zip(x.shape[2:], patch))
+        return self.norm(embed_patches(crop_grid(x.movedim(1, -1), whole), self.proj))
+
+
+def embed_patches(x: Tensor, proj: nn.Conv2d) -> Tensor:
+    """A convolution whose kernels touch without overlap, as one matrix product: (B, *S, C) -> (B, *S / kernel, dim).
+
+    Every side of the channels-last grid must be a multiple of the kernel's.
+    """
+    n, patch = len(proj.kernel_size), proj.kernel_size
+    for axis in range(n, 0, -1):
+        x = x.unflatten(axis, (-1, patch[axis - 1]))
+    # channels before the cells of a patch, as in the convolution's weight
+    cut = x.permute(0, *range(1, 2 * n, 2), 2 * n + 1, *range(2, 2 * n + 1, 2)).flatten(n + 1)
+    return linear(cut, proj.weight.flatten(1), proj.bias)
+
+
+def check_picture(x: Tensor, in_chans: int, smallest: Size) -> None:
+    """Raise UserError unless this is a batch of pictures (clips) of so many channels and at least this size."""
+    n = len(smallest)
+    if x.ndim != n + 2:
+        raise UserError(
+            f"got an input of shape {tuple(x.shape)}; this model needs (B, {in_chans}, {'T, ' * (n == 3)}H, W)"
+        )
+    if x.shape[1] != in_chans:
+        raise UserError(f"got {x.shape[1]} input channels; this model was built for {in_chans} (in_chans={in_chans})")
+    if any(s < p for s, p in zip(x.shape[2:], smallest)):
+        size, patch = "x".join(map(str, x.shape[2:])), "x".join(map(str, smallest))
+        raise UserError(
+            f"the picture of {size} pixels is smaller than one patch of {patch}; enlarge it to at least {patch}"
+        )
 
 
 def merge_neighbours(x: Tensor) -> Tensor:

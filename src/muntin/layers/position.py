@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.ops.grouping import Size
-from muntin.ops.resample import resize_bias_table, resize_grid
+from muntin.ops.resample import Resample, resize_bias_table, resize_grid
 
 
 class TableBias(nn.Module):
@@ -48,15 +48,16 @@ class TableBias(nn.Module):
 
 
 class GridEmbedding(nn.Module):
-    """Learned embedding of every cell of a grid, resized bicubically to other grids: (B, *S, C) -> (B, *S, C)."""
+    """Learned embedding of every cell of a grid, added, and resized for other grids: (B, *S, C) -> (B, *S, C)."""
 
-    def __init__(self, grid: Size, dim: int):
+    def __init__(self, grid: Size, dim: int, resample: Resample = "bicubic"):
         super().__init__()
         self.embedding = nn.Parameter(torch.empty(*grid, dim))
+        self.resample = resample
 
     def forward(self, x: Tensor) -> Tensor:
-        size = tuple(x.shape[1:-1])
-        return x + (self.embedding if self.embedding.shape[:-1] == size else resize_grid(self.embedding, size))
+        size, embedding = tuple(x.shape[1:-1]), self.embedding
+        return x + (embedding if embedding.shape[:-1] == size else resize_grid(embedding, size, self.resample))
 
     def no_weight_decay(self) -> set[str]:
         return {"embedding"}

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muntin.errors import UserError, unknown
-from muntin.layers.attention import WindowAttention
+from muntin.layers.attention import QueryValueBias, WindowAttention
 from muntin.layers.drop import DropPath
 from muntin.layers.linear import Linear
 from muntin.layers.mlp import Mlp
@@ -28,7 +28,6 @@ from muntin.layers.patch import merge_neighbours
 from muntin.layers.position import TableBias
 from muntin.ops.constants import cached, without_autocast
 from muntin.ops.grouping import SMALL_MAP_RULES, Size
-from muntin.ops.linear import linear
 
 from .swin import Swin, SwinConfig, _shift, check_window, effective_windows, stage_windows
 
@@ -84,24 +83,6 @@ def log_spaced_offsets(window: Size, scale_window: Size, dtype: torch.dtype, dev
     axes = [torch.arange(-(w - 1), w, dtype=torch.float64) / max(1, s - 1) for w, s in zip(window, scale_window)]
     x = 8 * torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
     return (x.sign() * (1 + x.abs()).log2() / math.log2(8)).to(device, dtype)
-
-
-class QueryValueBias(nn.Module):
-    """Linear map to queries, keys and values without a key bias: (..., C) -> (..., 3C)."""
-
-    def __init__(self, dim: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(3 * dim, dim))
-        self.q_bias = nn.Parameter(torch.empty(dim))
-        self.v_bias = nn.Parameter(torch.empty(dim))
-
-    @property
-    def bias(self) -> Tensor:
-        """The bias as one vector (3C,), zero for the keys."""
-        return torch.cat((self.q_bias, torch.zeros_like(self.v_bias), self.v_bias))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
 
 
 class ResPostNormBlock(nn.Module):

@@ -19,22 +19,26 @@ from .constants import without_autocast
 MAX_LOGIT_SCALE = math.log(100.0)  # Swin V2, sec. 3.2: the temperature is kept at 0.01 or more
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, backend: Literal["reference", "sdpa"]) -> Tensor:
-    """Attention with an additive bias: (..., N, D) each, bias broadcast to (..., N, N) -> (..., N, D).
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, backend: Literal["reference", "sdpa"] = "sdpa"
+) -> Tensor:
+    """Attention with an additive bias: (..., N, D), (..., M, D) twice, bias broadcast to (..., N, M) -> (..., N, D).
 
     q comes already scaled. `reference` has logits and softmax in fp32 or wider whatever the input's type; `sdpa` wants
     one type, so q, k and the bias are rounded to that of v before its softmax in fp32.
     """
     if backend == "sdpa":
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), scale=1.0)
+        mask = None if bias is None else bias.to(q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
     return probabilities(q, k, bias).to(v.dtype) @ v
 
 
-def probabilities(q: Tensor, k: Tensor, bias: Tensor) -> Tensor:
-    """softmax(QK^T + bias), in fp32 or wider: (..., N, D) twice -> (..., N, N)."""
+def probabilities(q: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softmax(QK^T + bias), in fp32 or wider: (..., N, D), (..., M, D) -> (..., N, M)."""
     wide = torch.promote_types(q.dtype, torch.float32)
     with without_autocast(q.device):
-        return (q.to(wide) @ k.to(wide).mT + bias.to(wide)).softmax(-1)
+        logits = q.to(wide) @ k.to(wide).mT
+        return (logits if bias is None else logits + bias.to(wide)).softmax(-1)
 
 
 def temperature_scale(logit_scale: Tensor) -> Tensor:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Gelu = Literal["none", "tanh"]  # as PyTorch names the exact (erf) one and its approximation
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
-    """x W^T + b, then the exact (erf) GELU if asked for: (..., C_in) -> (..., C_out).
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: Gelu | None = None) -> Tensor:
+    """x W^T + b, then a GELU if asked for, exact ("none") or by tanh: (..., C_in) -> (..., C_out).
 
     Without gradients on a CPU it goes to oneDNN directly, which is faster than PyTorch's own way in fp32 and takes the
     GELU along. Equal up to rounding.
     """
     if _inference_on_cpu(x, weight, bias) and fused_linear_works(x.dtype):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], "none")
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], gelu or "none")
     x = F.linear(x, weight, bias)
-    return F.gelu(x) if gelu else x
+    return F.gelu(x, approximate=gelu) if gelu else x
 
 
 def _inference_on_cpu(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -40,8 +43,12 @@ def fused_linear_works(dtype: torch.dtype) -> bool:
     with torch.inference_mode():
         x, weight, bias = (torch.linspace(-1, 1, n).to(dtype) for n in (64, 48, 3))
         x, weight = x.view(4, 16), weight.view(3, 16)
-        try:
-            out = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", [], "none")
-        except (RuntimeError, AttributeError, TypeError):  # another build of PyTorch: not there, or other arguments
-            return False
-        return torch.allclose(out.float(), F.gelu(F.linear(x, weight, bias)).float(), atol=1e-5, rtol=2e-2)
+        for gelu in get_args(Gelu):
+            try:
+                out = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", [], gelu)
+            except (RuntimeError, AttributeError, TypeError):  # another build of PyTorch: not there, or other arguments
+                return False
+            expected = F.gelu(F.linear(x, weight, bias), approximate=gelu)
+            if not torch.allclose(out.float(), expected.float(), atol=1e-5, rtol=2e-2):
+                return False
+        return True

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .grouping import Size
 
+Resample = Literal["bicubic", "bicubic_antialias", "bilinear_corners"]
+RESAMPLES: tuple[Resample, ...] = get_args(Resample)
+
 _MODES = {1: "linear", 2: "bicubic", 3: "trilinear"}
 
 
-def resize_grid(grid: Tensor, size: Size) -> Tensor:
-    """A channels-last grid at another size, bicubic for two axes: (*S, C) -> (*size, C).
+def resize_grid(grid: Tensor, size: Size, resample: Resample = "bicubic") -> Tensor:
+    """A channels-last grid at another size: (*S, C) -> (*size, C).
 
-    As the official Swin code: corners not aligned, no antialias.
+    bicubic: corners not aligned, no antialias, as the official Swin and DeiT code; linear in one axis and three.
+    bicubic_antialias: two axes, smoothed where the grid shrinks, as timm. bilinear_corners: corners on corners, as the
+    official ViT code with scipy's zoom of order 1.
     """
     channels_first = grid.movedim(-1, 0)[None].to(torch.promote_types(grid.dtype, torch.float32))
-    resized = F.interpolate(channels_first, size=size, mode=_MODES[len(size)], align_corners=False)
+    mode = _MODES[len(size)]
+    if resample == "bilinear_corners":
+        resized = F.interpolate(channels_first, size=size, mode=mode.replace("bicubic", "bilinear"), align_corners=True)
+    else:
+        antialias = resample == "bicubic_antialias"
+        resized = F.interpolate(channels_first, size=size, mode=mode, align_corners=False, antialias=antialias)
     return resized[0].movedim(0, -1).to(grid.dtype)
 
 

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muntin.heads.readout import PooledReadout
+from muntin.errors import unknown
+from muntin.heads import PooledReadout, Readout
 from muntin.models.features import Backbone, Features
 
 
 class Classifier(nn.Module):
-    """A backbone and a readout: images (B, C, H, W) -> logits (B, K), or pooled features when num_classes is 0."""
+    """A backbone and a readout: images (B, C, H, W) -> logits (B, K), or the pooled vector when num_classes is 0.
 
-    def __init__(self, backbone: Backbone, num_classes: int):
+    readout: makes the module that turns features into logits, from the channels of the coarsest level and the number
+    of classes: a class of `heads`, or a `partial` of one. With a `DistilledReadout` the model gives a pair of logits
+    while it is in training mode.
+    """
+
+    def __init__(self, backbone: Backbone, num_classes: int, readout: Callable[[int, int], Readout] = PooledReadout):
         super().__init__()
         self.backbone = backbone
-        self.readout = PooledReadout(backbone.channels[-1], num_classes)
+        self.readout = readout(backbone.channels[-1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.readout(self.backbone(x).levels)  # type: ignore[operator]
+        return self.readout(*self.backbone(x))  # type: ignore[operator]
 
     def forward_features(self, x: Tensor) -> Features:
-        """Every level of the backbone."""
+        """Every level of the backbone, and the tokens before them."""
         return self.backbone(x)  # type: ignore[operator]
 
     def layers(self) -> list[list[nn.Module]]:
@@ -29,18 +38,19 @@ class Classifier(nn.Module):
 
     @property
     def num_classes(self) -> int:
-        return self.readout.head.out_features if isinstance(self.readout.head, nn.Linear) else 0
+        return self.readout.num_classes
 
     @property
     def num_features(self) -> int:
-        return self.backbone.channels[-1]
+        """Channels of what the head classifies."""
+        return self.readout.width
 
     def get_classifier(self) -> nn.Module:
         return self.readout.head
 
-    def reset_classifier(self, num_classes: int) -> None:
-        """Give the model a new, freshly initialised head."""
-        self.readout.set_head(num_classes)
+    def reset_classifier(self, num_classes: int, scale: float = 1.0) -> None:
+        """Give the model a new, freshly initialised head, its weights times `scale`."""
+        self.readout.set_head(num_classes, scale)
 
     def initialise(self) -> None:
         """Fresh weights everywhere, also for a model built on the meta device and given memory by `to_empty`."""
@@ -48,23 +58,54 @@ class Classifier(nn.Module):
         self.readout.initialise()
 
 
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Softmax cross-entropy, mean over the batch: (B, K) with labels (B,) or targets (B, K) -> scalar, in fp32."""
+    return F.cross_entropy(logits.float(), target)
+
+
+def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Each class a yes or no of its own, mean over batch and classes: (B, K) with (B,) or (B, K) -> scalar, in fp32.
+
+    Whatever is above 0 in a target counts as 1 (DeiT III; the official training loop): both classes of a mixed picture
+    are there, however much of each. Smoothed targets would make every class a yes and must not come here.
+    """
+    if target.ndim == 1:
+        target = F.one_hot(target, logits.shape[1])
+    return F.binary_cross_entropy_with_logits(logits.float(), (target > 0).float())
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+}
+
+
 class Classification(nn.Module):
-    """Trains a classifier by cross-entropy, against labels or against the soft targets that mixing makes.
+    """Trains a classifier against labels, or against the soft targets that mixing makes.
 
     batch: "image" (B, C, H, W) with "label" (B,) or "target" (B, K); label smoothing is part of the targets.
+    loss: a name of `LOSSES`.
+    A model that gives a pair of logits in training mode (class head, distillation head) has no teacher here: both heads
+    learn the labels, and the loss is the mean of theirs.
     """
 
-    def __init__(self, model: Classifier):
+    def __init__(self, model: Classifier, loss: str = "cross_entropy"):
         super().__init__()
-        self.model = model
+        if loss not in LOSSES:
+            raise unknown("loss", loss, LOSSES)
+        self.model, self.loss = model, loss
 
     def forward(self, batch: dict) -> dict[str, Tensor]:
         return self.losses(batch)
 
     def losses(self, batch: dict) -> dict[str, Tensor]:
-        logits = self.model(batch["image"])
-        target = batch["target"] if "target" in batch else batch["label"]
-        return {"cross_entropy": F.cross_entropy(logits.float(), target)}
+        output = self.model(batch["image"])
+        losses = [self.label_loss(logits, batch) for logits in (output if isinstance(output, tuple) else [output])]
+        return {self.loss: torch.stack(losses).mean()}
+
+    def label_loss(self, logits: Tensor, batch: dict) -> Tensor:
+        """The loss of one head's logits (B, K) against what the batch says is there."""
+        return LOSSES[self.loss](logits, batch["target"] if "target" in batch else batch["label"])
 
     def predict(self, batch: dict) -> dict[str, Tensor]:
         return {"logits": self.model(batch["image"]).float()}
