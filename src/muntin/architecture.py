@@ -10,25 +10,27 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from muntin.catalog import CATALOG, Entry, build_config, create_model, entry
-from muntin.convert import swin as swin_files
+from muntin.catalog import CATALOG, FAMILIES, Entry, Family, build_config, create_model, entry
+from muntin.convert import families
 from muntin.convert.description import describe
-from muntin.convert.swin import Foreign
+from muntin.convert.families import Foreign
 from muntin.disk import config_beside
 from muntin.errors import UserError
 from muntin.heads import LevelNorms
-from muntin.models import Swin, SwinV2
+from muntin.models import Swin
 from muntin.models.swin import effective_windows, stage_windows
 from muntin.saved import read_config
 from muntin.tasks import SimMIM
 
-STRUCTURE = ("dim", "depths", "heads", "extra_norm_period", "extra_norm_scope")  # what makes a variant
+STRUCTURE = (  # fields, of one family or another, that make a variant
+    *("dim", "dims", "depth", "depths", "heads", "extra_norm_period", "extra_norm_scope"),
+)
 
 
 class Architecture(NamedTuple):
     """What the shapes of tensors tell."""
 
-    family: type[Swin]
+    family: Family
     kind: str  # "classifier", "simmim" (pre-training), "backbone" (with or without norms of its levels)
     num_classes: int  # 0: no head
     fields: dict[str, Any]  # of the family's config; without `window` where the file does not tell
@@ -61,10 +63,11 @@ def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Ident
     """
     config = None if config_beside(path) is None else read_config(path)
     built = build_config(config["model"], config["config"]) if config else None
-    found = swin_files.read(tensors, built.absolute_position if built else None)
+    found = families.read(tensors, _grid(built))
     told = architecture(found)
-    beside = describe(path, len(told.fields["depths"]))
-    windows = tuple(stage_windows(built)) if built else beside.windows
+    swin = issubclass(told.family.backbone, Swin)
+    beside = describe(path, len(told.fields["depths"]) if swin else 0)
+    windows = tuple(stage_windows(built)) if built and swin else beside.windows
     told.fields.update({"window": windows} if windows else {})
     told.fields.update({"pretrained_window": beside.pretrained_window} if beside.pretrained_window else {})
     classes = beside.classes if len(beside.classes) == told.num_classes else ()
@@ -80,12 +83,24 @@ def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Ident
 
 def architecture(found: Foreign) -> Architecture:
     """Read the sizes off tensors under our names. Raises UserError where tensors that tell them are missing."""
+    files = families.files_of(found.tensors)
+    if files is None:
+        raise UserError("these tensors are of a model that the catalog does not know; load them into it in Python")
     try:
-        return _architecture(found)
+        sizes = files.sizes(found.tensors)
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise UserError(
-            f"these tensors ({found.layout} layout) are no whole Swin: {error} is missing or of another shape"
+            f"these tensors ({found.layout} layout) are no whole {files.TITLE}: {error} is missing or of another shape"
         ) from error
+    fields = {**sizes.fields, **found.settings}
+    fields |= {"window": found.windows} if found.windows else {}
+    fields |= {"pretrained_window": found.pretrained_window} if found.pretrained_window else {}
+    return Architecture(FAMILIES[sizes.family], sizes.kind, sizes.num_classes, fields)
+
+
+def _grid(config: Any) -> tuple[int, ...] | None:
+    """Cells of the learned position embedding that a config describes."""
+    return getattr(config, "absolute_position", None) or getattr(config, "grid", None)
 
 
 def named(told: Architecture) -> Named:
@@ -93,7 +108,8 @@ def named(told: Architecture) -> Named:
     ranked = [(_distance(told, known), i, known) for i, known in enumerate(CATALOG.values())]
     best = min(ranked, key=lambda row: row[:2])[0]
     nearest = [known for distance, _, known in ranked if distance == best]
-    also = () if "window" in told.fields else tuple(known.name for known in nearest[1:])
+    silent = issubclass(told.family.backbone, Swin) and "window" not in told.fields
+    also = tuple(known.name for known in nearest[1:]) if silent else ()
     return Named(nearest[0].name, _changes(told, nearest[0]), also)
 
 
@@ -101,7 +117,7 @@ def as_named(told: Architecture, name: str) -> Named:
     """The same with a name that was given. Raises UserError where it is of another family or other sizes."""
     known = entry(name)
     if known.family is not told.family:
-        raise UserError(f"{known.name} is a {known.family.__name__}, and the file holds a {told.family.__name__}")
+        raise UserError(f"{known.name} is a {_title(known.family)}, and the file holds a {_title(told.family)}")
     changes = _changes(told, known)
     if wrong := [f"{k} {told.fields[k]}, not {getattr(known.config, k)}" for k in STRUCTURE if k in changes]:
         raise UserError(f"the file holds no {known.name}: it has {'; '.join(wrong)}")
@@ -113,7 +129,7 @@ def empty_model(name: Named, told: Architecture, tensors: Mapping[str, Tensor]) 
     with torch.device("meta"):
         if told.kind == "classifier":
             return create_model(name.name, num_classes=told.num_classes, **name.changes)
-        backbone = entry(name.name).family(build_config(name.name, name.changes))
+        backbone: Any = entry(name.name).family.backbone(build_config(name.name, name.changes), 0.0)
         if told.kind == "simmim":
             return SimMIM(backbone)
         levels = sorted({int(key.split(".")[2]) for key in tensors if key.startswith("norms.norms.")})
@@ -132,47 +148,8 @@ def misfits(tensors: Mapping[str, Tensor], model: nn.Module) -> list[str]:
     return sorted(wrong)
 
 
-def _architecture(found: Foreign) -> Architecture:
-    t = found.tensors
-    blocks = [key.split(".")[2:4] for key in t if key.startswith("backbone.stages.")]
-    stages = 1 + max(int(stage) for stage, _ in blocks)
-    depths = tuple(1 + max((int(b) for s, b in blocks if int(s) == stage), default=0) for stage in range(stages))
-    v2 = any(key.endswith(".mix.logit_scale") for key in t)
-    attention = [f"backbone.stages.{stage}.0.mix." for stage in range(stages)]
-    kernel = t["backbone.patch_embed.proj.weight"]
-    dim = kernel.shape[0]
-    fields: dict[str, Any] = {
-        "patch": tuple(kernel.shape[2:]),
-        "in_chans": kernel.shape[1],
-        "dim": dim,
-        "depths": depths,
-        "heads": tuple(len(t[f"{m}logit_scale"]) if v2 else t[f"{m}position.table"].shape[1] for m in attention),
-        "mlp_ratio": len(t["backbone.stages.0.0.mlp.fc1.weight"]) / dim,
-        "qkv_bias": any(f"{attention[0]}qkv.{bias}" in t for bias in ("bias", "q_bias")),
-        "patch_norm": "backbone.patch_embed.norm.weight" in t,
-    }
-    if (embedding := t.get("backbone.absolute_position.embedding")) is not None:
-        fields["absolute_position"] = tuple(embedding.shape[:-1])
-    if found.windows:
-        fields["window"] = found.windows
-    if v2:
-        fields |= _extra_norms(t, depths) | {"frozen_bias": any(key.endswith(".position.table") for key in t)}
-        fields |= {"pretrained_window": found.pretrained_window} if found.pretrained_window else {}
-    classes = len(t["readout.head.weight"]) if "readout.head.weight" in t else 0
-    kind = "simmim" if "mask_token" in t else "classifier" if "readout.norm.weight" in t else "backbone"
-    return Architecture(SwinV2 if v2 else Swin, kind, classes, fields)
-
-
-def _extra_norms(tensors: Mapping[str, Tensor], depths: tuple[int, ...]) -> dict[str, Any]:
-    """Period and scope of the norms on V2's main branch; none where no period explains the blocks that have one."""
-    order = [(s, b) for s, depth in enumerate(depths) for b in range(depth)]
-    having = {(s, b) for s, b in order if f"backbone.stages.{s}.{b}.main_norm.weight" in tensors}
-    for period in range(1, len(order) + 1) if having else ():
-        if having == {(s, b) for s, b in order if (b + 1) % period == 0}:
-            return {"extra_norm_period": period, "extra_norm_scope": "stage"}
-        if having == {block for i, block in enumerate(order) if (i + 1) % period == 0}:
-            return {"extra_norm_period": period, "extra_norm_scope": "network"}
-    return {"extra_norm_period": 0}
+def _title(family: Family) -> str:
+    return family.backbone.__name__
 
 
 def _distance(told: Architecture, known: Entry) -> tuple[float, ...]:
@@ -194,5 +171,7 @@ def _changes(told: Architecture, known: Entry) -> dict[str, Any]:
 
 
 def _windows(known: Entry) -> tuple:
-    """The windows of a catalog's model, one a stage: configured, and used in its training, where maps are small."""
+    """The windows of a catalog's Swin, one a stage: configured, and used in its training, where maps are small."""
+    if not issubclass(known.family.backbone, Swin):
+        return ()
     return tuple(stage_windows(known.config)), effective_windows(known.config, known.image_size)

@@ -22,13 +22,14 @@ from muntin.catalog import as_size, build_config, create_model
 from muntin.convert import read_tensors
 from muntin.convert.adapt import by, select_classes, zero_head
 from muntin.convert.class_map import read_class_map
+from muntin.convert.families import FILES
 from muntin.convert.load_report import LoadReport
-from muntin.convert.swin import WRITABLE, write
 from muntin.convert.transformers_config import transformers_config
 from muntin.data import Preprocess
 from muntin.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from muntin.disk import flush, write_file, write_tensors
 from muntin.errors import UserError, unknown
+from muntin.layers.patch import grid_size
 from muntin.models import Swin, SwinV2
 from muntin.models.swin import effective_windows
 from muntin.models.swin_v2 import log_spaced_offsets
@@ -37,11 +38,10 @@ from muntin.saved import save_model
 from muntin.tasks import Classifier
 from muntin.weights import load_weights, weights_file
 
-LAYOUTS = ("muntin", *WRITABLE)
+LAYOUTS = tuple(dict.fromkeys(layout for files in FILES for layout in files.LAYOUTS))  # no family has them all
 FOLDERS = ("muntin", "transformers")  # layouts that are a folder with a config.json; all others are one file
-SUFFIXES = (".safetensors", ".pth", ".pt")
-_OFFICIAL = {"official": "", "dense": "", "simmim": "encoder."}  # layouts of the official code, and their prefixes
-_INSIDE = {"official": "model", "dense": "model", "simmim": "model", "openmmlab": "state_dict"}  # of a .pth
+SUFFIXES = (".safetensors", ".pth", ".pt", ".npz")
+_OFFICIAL = {"official": "", "dense": "", "simmim": "encoder."}  # layouts of Swin's code, and their prefixes
 
 
 class Described(NamedTuple):
@@ -70,7 +70,8 @@ def convert(
         raise UserError(f"{out} should end in {', '.join(SUFFIXES)}: the {layout} layout is one file")
     _check_free(out, overwrite, folder=layout in FOLDERS)
     path, known = _read(source, model)
-    tensors = known.found.tensors
+    tensors, files = known.found.tensors, known.told.family.files
+    _check_written(known, layout, out)
     notes: tuple[str, ...] = ()
     filled = empty_model(known.named, known.told, tensors)
     if wrong := misfits(tensors, filled):
@@ -85,21 +86,22 @@ def convert(
         _make_folder(out, lambda new: _save(new, known.named.name, filled, known.told.kind, described))
     elif layout == "transformers":
         config = transformers_config(
+            known.told.family.backbone.__name__,
             build_config(known.named.name, known.named.changes),
-            v2=known.told.family is SwinV2,
             kind=known.told.kind,
             image_size=tuple(described.preprocess["image_size"]),
             classes=described.classes,
         )
-        foreign = write(tensors, layout)
+        foreign = files.write(tensors, layout)
         _make_folder(out, lambda new: _write_transformers(new, foreign, config))
     else:
-        foreign = write(tensors, layout)
-        if layout == "torchvision":
-            foreign |= torchvision_buffers(filled.backbone)  # type: ignore[arg-type]
-        elif layout in _OFFICIAL and known.told.family is SwinV2 and not known.named.also:
-            foreign |= _official_buffers(known, filled.backbone, _OFFICIAL[layout])  # type: ignore[arg-type]
-        _write_foreign(out, foreign, _INSIDE.get(layout, ""))
+        foreign = files.write(tensors, layout)
+        backbone = filled.backbone
+        if layout == "torchvision" and isinstance(backbone, Swin):
+            foreign |= torchvision_buffers(backbone)
+        elif layout in _OFFICIAL and isinstance(backbone, SwinV2) and not known.named.also:
+            foreign |= _official_buffers(known, backbone, _OFFICIAL[layout])
+        _write_foreign(out, foreign, files.INSIDE.get(layout, ""))
     return _report(known, notes)
 
 
@@ -145,12 +147,16 @@ def adapt(
     changes = dict(known.named.changes)
     changes |= {"window": as_size(window, 2)} if window is not None else {}
     changes |= {"in_chans": in_chans} if in_chans is not None else {}
-    if config.absolute_position:
-        changes |= {"absolute_position": tuple(-(-side // patch) for side, patch in zip(size, config.patch))}
+    if getattr(config, "absolute_position", None):
+        changes |= {"absolute_position": grid_size(size, config.patch)}
+    elif hasattr(config, "grid"):
+        with torch.device("meta"):
+            stride = known.told.family.backbone(config, 0.0).strides[-1]  # type: ignore[index]
+        changes |= {"grid": tuple(side // stride for side in size)}
 
     classes = known.told.num_classes or num_classes or 0
     adapted = create_model(known.named.name, num_classes=classes, **changes)
-    scale = effective_windows(config, trained_size) if known.told.family is SwinV2 else None
+    scale = effective_windows(config, trained_size) if issubclass(known.told.family.backbone, SwinV2) else None
     headless = not known.told.num_classes
     report = load_weights(adapted, path, replace_head=headless, resize=rule, assume_scale=scale)
     adapted, names, report = _with_classes(adapted, described.classes, num_classes, rows, headless, report)
@@ -218,6 +224,21 @@ def _check_free(out: Path, overwrite: bool, *, folder: bool) -> None:
         raise UserError(f"{out} is a {there}, and a {needed} is to be written; choose another place")
 
 
+def _check_written(known: Identified, layout: str, out: Path) -> None:
+    """Raise UserError for a layout that the family does not have, and a file that the layout is not kept in."""
+    files = known.told.family.files
+    if layout not in ("muntin", *files.WRITABLE):
+        raise UserError(
+            f"{known.named.name} has no {layout} layout; choose one of {', '.join(('muntin', *files.WRITABLE))}"
+        )
+    arrays = getattr(files, "ARRAYS", ())  # layouts of numpy arrays
+    if layout not in FOLDERS and (layout in arrays) != (out.suffix == ".npz"):
+        needed = ".npz" if layout in arrays else ", ".join(SUFFIXES[:3])
+        raise UserError(
+            f"{out} should end in {needed}: that is what the {layout} layout of {known.named.name} is kept in"
+        )
+
+
 def _check_windows_known(path: Path, known: Identified) -> None:
     if known.named.also and not known.named.changes.keys().isdisjoint(STRUCTURE):
         raise UserError(
@@ -251,7 +272,7 @@ def _with_classes(
         return model, names, report
     model.reset_classifier(len(names))
     model.load_state_dict(state)
-    heads = {key: why for key in state if key.startswith("readout.head.")}
+    heads = {key: why for key in state if key.startswith("readout.head")}
     fate = "resized" if rows is not None else "reinitialised"
     taken = {key: reason for key, reason in report.taken.items() if key not in heads}
     return model, names, report._replace(taken=taken, **{fate: getattr(report, fate) | heads})

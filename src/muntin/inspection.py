@@ -10,8 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from muntin.architecture import empty_model, identify, misfits
-from muntin.convert import open_tensors
-from muntin.convert import swin as swin_files
+from muntin.convert import families, open_tensors
 from muntin.disk import config_beside
 from muntin.disk.records import FORMAT, check_recorded
 from muntin.engine import checkpoint
@@ -25,7 +24,7 @@ class Inspection:
 
     file: str
     bytes: int
-    layout: str | None = None  # one of `convert.swin.LAYOUTS`
+    layout: str | None = None  # one of the family's LAYOUTS
     wrapped_in: str = ""  # the larger model that it is the backbone of
     kind: str | None = None  # "classifier", "simmim", "backbone"
     family: str | None = None  # "Swin", "SwinV2"
@@ -66,7 +65,7 @@ def inspect(place: str | Path) -> Inspection:
         return seen
     seen.tensors, seen.parameters = len(tensors), sum(t.numel() for t in tensors.values())
     seen.dtypes = dict(Counter(str(t.dtype).removeprefix("torch.") for t in tensors.values()))
-    seen.layout = swin_files.recognise(tensors)
+    seen.layout = families.recognise(tensors)
     if seen.layout is None:
         return seen
     try:
@@ -91,7 +90,7 @@ def _check_sums(path: Path, seen: Inspection) -> None:
 def _look_at(tensors: dict[str, Tensor], path: Path, seen: Inspection) -> None:
     found, told, named, _, classes, _ = identify(tensors, path)
     seen.wrapped_in, seen.parameters = found.wrapped_in, sum(t.numel() for t in found.tensors.values())
-    seen.family, seen.kind, seen.num_classes = told.family.__name__, told.kind, told.num_classes
+    seen.family, seen.kind, seen.num_classes = told.family.backbone.__name__, told.kind, told.num_classes
     for field in ("depths", "dim", "heads", "window", "pretrained_window", "in_chans"):
         setattr(seen, field, told.fields.get(field))
     seen.model, seen.also, seen.differs = named.name, named.also, named.changes

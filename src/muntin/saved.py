@@ -17,7 +17,7 @@ from muntin.catalog import build_config, create_model, entry
 from muntin.disk import config_beside, write_model_folder
 from muntin.disk.records import CONFIG, FORMAT
 from muntin.errors import UserError, unknown
-from muntin.models import Swin, SwinConfig, SwinV2
+from muntin.models import Swin, SwinV2
 from muntin.tasks import Classifier
 from muntin.weights import weights_file
 
@@ -33,10 +33,11 @@ def save_model(
     preprocess: `data.Preprocess.to_dict()`.
     A folder that is there keeps its other files; a crash leaves the old model in it or the new one, never a mixture.
     """
-    backbone: Swin = model.backbone  # type: ignore[assignment]
+    backbone: nn.Module = model.backbone  # type: ignore[assignment]
     found = entry(name)
-    if type(backbone) is not found.family:
-        raise UserError(f"this model is a {type(backbone).__name__}, and {found.name} names a {found.family.__name__}")
+    if type(backbone) is not found.family.backbone:
+        names = type(backbone).__name__, found.family.backbone.__name__
+        raise UserError(f"this model is a {names[0]}, and {found.name} names a {names[1]}")
     if isinstance(model, Classifier) and model.num_classes != len(classes):
         raise UserError(f"the model has {model.num_classes} classes, but {len(classes)} class names were given")
     config = {
@@ -108,12 +109,13 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
-def _config_changes(name: str, backbone: Swin) -> dict[str, Any]:
+def _config_changes(name: str, backbone: nn.Module) -> dict[str, Any]:
     """The fields in which a backbone, as it is now, differs from its variant."""
     base = entry(name).config
-    config = backbone.config
+    config: Any = backbone.config
     changes = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    changes |= {"window": tuple(stage[0].window for stage in backbone.attentions())}
+    if isinstance(backbone, Swin):
+        changes |= {"window": tuple(stage[0].window for stage in backbone.attentions())}
     if isinstance(backbone, SwinV2):
         changes |= {"pretrained_window": backbone.scale()}
     return {k: v for k, v in changes.items() if v != getattr(base, k) and not (k == "window" and _same_window(v, base))}
@@ -126,5 +128,5 @@ def _trained_windows(backbone: SwinV2, preprocess: dict) -> list:
     return list(backbone.scale() or windows)
 
 
-def _same_window(windows: tuple, base: SwinConfig) -> bool:
+def _same_window(windows: tuple, base: Any) -> bool:
     return all(w == base.window for w in windows)

@@ -9,19 +9,22 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from muntin.convert import read_tensors
-from muntin.convert import swin as swin_files
+from muntin.convert import families, read_tensors
 from muntin.convert.adapt import RULES, Change, Rule, by, fit, select_classes
 from muntin.convert.description import describe
+from muntin.convert.families import Foreign
 from muntin.convert.load_report import LoadReport as LoadReport
-from muntin.convert.swin import Foreign
 from muntin.errors import UserError, unknown
+from muntin.heads import MeanNormReadout
+from muntin.layers.position import GridEmbedding
 from muntin.models import Swin, SwinV2
 from muntin.ops.grouping import Size
 from muntin.tasks import Classifier
 
 Resize = Literal["", "auto", "bicubic", "geometric"]
 
+_HEADS = ("readout.head.", "readout.head_distilled.")
+_REPRESENTATION = "readout.representation."
 _PRETRAINING = {"mask_token": "used by pre-training alone", "decoder.": "used by pre-training alone"}
 
 
@@ -48,22 +51,27 @@ def load_weights(
     Raises UserError for a file that does not fit, before anything is loaded.
     """
     path = weights_file(weights)
-    backbone: Swin = model.backbone  # type: ignore[assignment]
+    backbone: nn.Module = model.backbone  # type: ignore[assignment]
     found = read_foreign(path, backbone)
     if class_rows:
         if len(class_rows) != model.num_classes:
             raise UserError(f"{len(class_rows)} rows of a head for {model.num_classes} classes; give one a class")
         found = found._replace(tensors=select_classes(found.tensors, class_rows))
     own = model.state_dict()
-    heads = {k for k in own if k.startswith("readout.head.")}
+    heads = {k for k in own if k.startswith(_HEADS)}
     # a head of as many classes is never replaced: where it does not fit, something is wrong with it
     replace_head &= not any(k in found.tensors and found.tensors[k].shape[:1] == own[k].shape[:1] for k in heads)
-    aside = dict(_PRETRAINING)
+    aside, fresh = dict(_PRETRAINING), dict[str, str]()
     if not heads:
-        aside["readout.head."] = "the model has no head"
+        aside |= dict.fromkeys(_HEADS, "the model has no head")
     elif replace_head:
-        aside["readout.head."] = f"the model has {model.num_classes} classes"
-    fresh = dict.fromkeys(heads if replace_head else (), f"a fresh head of {model.num_classes} classes")
+        aside |= dict.fromkeys(_HEADS, f"the model has {model.num_classes} classes")
+        fresh |= dict.fromkeys(heads, f"a fresh head of {model.num_classes} classes")
+    if (replace_head or not heads) and not any(k.startswith(_REPRESENTATION) for k in own):
+        aside[_REPRESENTATION] = "belongs to the head of pre-training"
+    if "mask_token" in found.tensors and isinstance(model.readout, MeanNormReadout):
+        aside["readout.norm."] = "normalised the cells of pre-training, not their mean"
+        fresh |= dict.fromkeys((k for k in own if k.startswith("readout.norm.")), "a fresh norm of the mean")
     report = _load(model, backbone, found, path, aside, fresh, resize, assume_scale)
     chosen = dict.fromkeys(heads if class_rows else (), f"{len(class_rows)} classes chosen from the file's head")
     taken = {k: why for k, why in report.taken.items() if k not in chosen}
@@ -71,7 +79,7 @@ def load_weights(
 
 
 def load_backbone(
-    backbone: Swin, weights: str | Path, *, resize: Resize = "", assume_scale: tuple[Size, ...] | None = None
+    backbone: nn.Module, weights: str | Path, *, resize: Resize = "", assume_scale: tuple[Size, ...] | None = None
 ) -> LoadReport:
     """Load the backbone of a classifier, dense or pre-training file, strictly; heads and last norms are left aside.
 
@@ -83,16 +91,17 @@ def load_backbone(
     return _load(model, backbone, read_foreign(path, backbone), path, aside, {}, resize, assume_scale)
 
 
-def read_foreign(path: Path, backbone: Swin) -> Foreign:
+def read_foreign(path: Path, backbone: nn.Module) -> Foreign:
     """What a file holds under our names, and what config.json beside it tells.
 
     SimMIM keeps beside its backbone the norm that a classifier's readout has.
     """
     tensors = read_tensors(path)
+    grids = [tuple(m.embedding.shape[:-1]) for m in backbone.modules() if isinstance(m, GridEmbedding)]
     with _naming(path):
-        found = swin_files.read(tensors, backbone.config.absolute_position)
+        found = families.read(tensors, grids[0] if grids else None)
     tensors = {("readout." + k if k in ("norm.weight", "norm.bias") else k): v for k, v in found.tensors.items()}
-    beside = describe(path, len(backbone.stages))
+    beside = describe(path, len(backbone.stages) if isinstance(backbone, Swin) else 0)
     # a window that is not square shows in no table: those of our own files are in their config.json or are square
     windows = beside.windows or (None if found.layout == "muntin" else found.windows)
     scale = beside.pretrained_window or found.pretrained_window
@@ -101,7 +110,7 @@ def read_foreign(path: Path, backbone: Swin) -> Foreign:
 
 def _load(
     model: nn.Module,
-    backbone: Swin,
+    backbone: nn.Module,
     found: Foreign,
     path: Path,
     aside: Mapping[str, str],
@@ -119,6 +128,7 @@ def _load(
         )
     dropped = {k: why for k in found.tensors for start, why in aside.items() if k.startswith(start)}
     used = {k: v for k, v in found.tensors.items() if k not in dropped}
+    _check_family(own, used, path)
     _check_kind(backbone, used, path)
     with _naming(path):
         changes = fit(used, own, _windows(backbone), _rule(resize, found.tensors), found.windows)
@@ -132,6 +142,7 @@ def _load(
     if problems:
         raise UserError(_misfit(path, found, problems, used, own))
     notes = _adopt_scale(backbone, found, path, assume_scale) if isinstance(backbone, SwinV2) else ()
+    notes += backbone.adopt(found.settings) if found.settings else ()  # type: ignore[operator]
     model.load_state_dict(used, strict=False)
 
     remade = {k: why for k, why in found.dropped.items() if why.startswith("follow")}
@@ -161,8 +172,8 @@ def _rule(resize: Resize, tensors: Mapping[str, Tensor]) -> Rule:
     return "geometric" if resize and "mask_token" in tensors else "bicubic"
 
 
-def _windows(backbone: Swin) -> list[Size]:
-    return [stage[0].window for stage in backbone.attentions()]
+def _windows(backbone: nn.Module) -> list[Size]:
+    return [stage[0].window for stage in backbone.attentions()] if isinstance(backbone, Swin) else []
 
 
 def _adopt_scale(
@@ -196,8 +207,28 @@ def _in_words(windows) -> str:
 # --- why a file does not fit -----------------------------------------------------------------------------------------
 
 
-def _check_kind(backbone: Swin, used: Mapping[str, Tensor], path: Path) -> None:
-    """Name a file of the other family, and one whose position bias is frozen where the model's is not."""
+def _check_family(own: Mapping[str, Tensor], used: Mapping[str, Tensor], path: Path) -> None:
+    """Name a file of another family, and one of a model with a distillation token where the other has none."""
+    held, needed = families.files_of(used), families.files_of(own)
+    if used and held is not needed and held and needed:
+        raise UserError(f"{path} holds a {held.TITLE} and the model is a {needed.TITLE}; give weights of its kind")
+    token = "backbone.distillation_token"
+    if needed and token in used and token not in own:
+        raise UserError(
+            f"{path} holds a distilled model, with a distillation token and a head for it, and the model has none; "
+            "create the model under its distilled name"
+        )
+    if held and used and token in own and token not in used:
+        raise UserError(
+            f"{path} holds a model without a distillation token, and the model has one and a head for it; create the "
+            "model under its plain name"
+        )
+
+
+def _check_kind(backbone: nn.Module, used: Mapping[str, Tensor], path: Path) -> None:
+    """Name a file of the other version of Swin, and one whose position bias is frozen where the model's is not."""
+    if not isinstance(backbone, Swin):
+        return
     cosine, table = (any(k.endswith(end) for k in used) for end in (".mix.logit_scale", ".mix.position.table"))
     held = _kind(cosine, frozen=table)
     v2 = isinstance(backbone, SwinV2)
@@ -207,7 +238,7 @@ def _check_kind(backbone: Swin, used: Mapping[str, Tensor], path: Path) -> None:
         raise UserError(f"{path} holds a {held} and the model is a {needed}; give weights of its kind{hint}")
 
 
-def _check_frozen_windows(backbone: Swin, changes: Mapping[str, Change], path: Path) -> None:
+def _check_frozen_windows(backbone: nn.Module, changes: Mapping[str, Change], path: Path) -> None:
     """A frozen position bias of V2 serves the windows it was frozen for: only its network has values for others."""
     window = next((change.why for change in changes.values() if change.what == "window"), None)
     if window and isinstance(backbone, SwinV2):
@@ -238,7 +269,7 @@ def _misfit(
     what = f"{path} ({found.layout} layout)"
     if key in used and key in own:
         ours, theirs = tuple(own[key].shape), tuple(used[key].shape)
-        if key.startswith("readout.head.") and theirs and theirs[0] != ours[0]:
+        if key.startswith(_HEADS) and theirs and theirs[0] != ours[0]:
             return (
                 f"{path} was trained for {theirs[0]} classes, the model has {ours[0]}; "
                 "use the file's number, or fine-tune to replace the head"

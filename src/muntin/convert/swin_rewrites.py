@@ -14,8 +14,7 @@ from torch import Tensor
 
 from muntin.errors import UserError
 
-State = dict[str, Tensor]
-Rewrite = Callable[[State], None]
+from .layouts import State
 
 EMBEDDING = "backbone.absolute_position.embedding"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 LAYOUTS = ("muntin", "official", "dense", "simmim", "timm", "torchvision", "transformers", "openmmlab")
 
 _SIGNS = {  # of these, `official` has two relatives that `_official_kind` tells apart
-    "muntin": r"backbone\.stages\.\d+\.\d+\.mix\..*",
+    "muntin": r"backbone\.stages\.\d+\.\d+\.mix\.(qkv|position)\..*",
     "openmmlab": r"stages\.\d+\.blocks\.\d+\.attn\.w_msa\..*",
     "transformers": r"(swin\.|swinv2\.)?encoder\.layers\.\d+\.blocks\.\d+\.attention\..*",
     "torchvision": r"features\.\d+\.\d+\.attn\..*",

@@ -1,14 +1,13 @@
 """The names that other projects give to the tensors of Swin and Swin V2: a table per layout, foreign -> ours.
 
-Buffers that follow from sizes stand in the tables too, under `BUFFERS`: they are read for what they tell, and then
+Buffers that follow from sizes (`layouts.BUFFERS`) stand in the tables too: they are read for what they tell, and then
 left aside. None of our models has them, so none is ever written.
 """
 
 from __future__ import annotations
 
+from .layouts import BUFFERS
 from .rename import nested
-
-BUFFERS = ("relative_position_index", "relative_coords_table", "attn_mask")
 
 _ATTENTION = {  # official names inside `attn.` -> ours inside `mix.`
     "relative_position_bias_table": "position.table",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -19,6 +19,7 @@ class Backbone(Protocol):
 
     channels: tuple[int, ...]  # per level, fine to coarse
     strides: tuple[int, ...]  # pixels per cell of each level
+    config: Any  # of its family; what it says holds for the model as it is now
 
     def embed(self, x: Tensor) -> Tensor:
         """Pictures to the token grid: (B, 3, *S) -> (B, *S', C). SimMIM masks between `embed` and `encode`."""

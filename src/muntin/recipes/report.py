@@ -114,7 +114,10 @@ def add_insides(page: Page, tasks: dict[str, Task], source: Source, preprocess: 
     device = next(model.parameters()).device
     images = torch.stack([image for _, image in islice(_inputs(source, preprocess), 32)]).to(device)
     picture = pictures.from_tensor(images[0], preprocess.mean, preprocess.std)
-    sections.attention(page, picture, lens.attention(model, images[0]))
+    if maps := lens.attention(model, images[0]):
+        sections.attention(page, picture, maps)
     if bias := lens.position_bias(model):
         sections.position_bias(page, bias)
-    sections.amplitude(page, {name: lens.amplitudes(model, images) for name, model in models.items()})
+    amplitudes = {name: lens.amplitudes(model, images) for name, model in models.items()}
+    if any(amplitudes.values()):
+        sections.amplitude(page, amplitudes)

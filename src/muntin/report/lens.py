@@ -1,7 +1,8 @@
 """What a trained model does inside: amplitudes through depth, position bias, attention of one query.
 
-Works on a backbone with `stages` of blocks (Swin, Swin V2), or on anything that holds one as `.backbone`. Each
-function looks without touching: evaluation mode, no gradients, every module's training flag put back.
+Works on a backbone with `stages` of blocks or one list of `blocks`, or on anything that holds one as `.backbone`; what
+a backbone does not have gives no maps. Each function looks without touching: evaluation mode, no gradients, every
+module's training flag put back.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from muntin.errors import UserError
+from muntin.layers.attention import Attention, WindowAttention
 from muntin.ops.grouping import relative_position_index
+
+_WITH_MAPS = (WindowAttention, Attention)
 
 
 class BiasMap(NamedTuple):
@@ -69,8 +73,10 @@ def position_bias(model: nn.Module) -> list[BiasMap]:
     maps = []
     with _looking(model, []):
         for stage, block, module in _blocks(model):
+            if block > 1 or not isinstance(getattr(module, "mix", None), WindowAttention):
+                continue
             window = tuple(module.mix.window)
-            if block == 1 and len(window) == 2 and max(window) > 1:
+            if len(window) == 2 and max(window) > 1:
                 bias = module.mix.position_bias(window).float().cpu()
                 maps.append(BiasMap(f"stage {stage}, block {block}", _by_offset(bias, window)))
     return maps
@@ -79,53 +85,65 @@ def position_bias(model: nn.Module) -> list[BiasMap]:
 def attention(
     model: nn.Module, image: Tensor, cell: tuple[int, int] | None = None, level: int = 0
 ) -> list[AttentionMap]:
-    """Attention of the query at `cell` in the first plain and the first shifted block of stage `level` (0 = finest).
+    """Attention of the query at `cell` in stage `level` (0 = finest): of windows in the first plain and the first
+    shifted block, of all tokens in the first and the last block. Other kinds of mixing give no map.
 
     image (C, H, W), normalised. cell: row and column on that stage's grid; left out, the middle, where plain windows
     meet. A grid that one window covers has no shifted block: one map is returned.
     """
     backbone = _backbone(model)
-    inputs: dict[tuple[int, int], Tensor] = {}
-    hooks = []
     blocks = [(block, module) for stage, block, module in _blocks(model) if stage == level + 1]
-    if not blocks:
-        raise UserError(f"the model has {len(backbone.stages)} stages, counted from 0; there is no stage {level}")
+    count = len({stage for stage, _, _ in _blocks(model)})
+    if count and not blocks:
+        raise UserError(f"the model has {count} stages, counted from 0; there is no stage {level}")
+    blocks = [(b, module) for b, module in blocks if isinstance(getattr(module, "mix", None), _WITH_MAPS)]
+    inputs: dict[int, tuple] = {}
+    hooks = []
     for block, module in blocks:
 
-        def note(module: nn.Module, args: tuple, key: tuple[int, int] = (level + 1, block)) -> None:
-            inputs[key] = args[0]
+        def note(module: nn.Module, args: tuple, key: int = block) -> None:
+            inputs[key] = args
 
         hooks.append(module.mix.register_forward_pre_hook(note))
     maps: dict[bool, AttentionMap] = {}
+    if not blocks:
+        return []
     with _looking(model, hooks):
-        backbone(image[None])
+        size = tuple(backbone(image[None]).levels[level].shape[2:])
+        query = (size[0] // 2, size[1] // 2) if cell is None else cell
+        if not (0 <= query[0] < size[0] and 0 <= query[1] < size[1]):
+            raise UserError(f"cell {query} is outside the grid of stage {level}, which has {size[0]} x {size[1]} cells")
         for block, module in blocks:
-            x = inputs[level + 1, block]
-            size = (x.shape[1], x.shape[2])
-            window, shift = module.mix.small_map(size, module.mix.window, module.mix.shift)
-            query = (size[0] // 2, size[1] // 2) if cell is None else cell
-            if not (0 <= query[0] < size[0] and 0 <= query[1] < size[1]):
-                raise UserError(
-                    f"cell {query} is outside the grid of stage {level}, which has {size[0]} x {size[1]} cells"
-                )
-            if any(shift) not in maps:
-                stride = backbone.strides[level]
-                heads = module.mix.attention_map(x, query)[0].float().cpu()
-                name = f"stage {level + 1}, block {block}"
-                maps[any(shift)] = AttentionMap(name, query, window, shift, (stride, stride), heads)
+            if isinstance(module.mix, WindowAttention):
+                window, shift = module.mix.small_map(size, module.mix.window, module.mix.shift)
+                kind = any(shift)
+            else:
+                window, shift, kind = size, (0, 0), block == blocks[-1][0]
+            if kind not in maps:
+                heads = _heads(module.mix, inputs[block], query, size)
+                stride = (backbone.strides[level],) * 2
+                maps[kind] = AttentionMap(f"stage {level + 1}, block {block}", query, window, shift, stride, heads)
     return list(maps.values())
 
 
+def _heads(mix: WindowAttention | Attention, given: tuple, query: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """What the query pays to each cell of the grid: (h, H, W)."""
+    if isinstance(mix, WindowAttention):
+        return mix.attention_map(given[0], query)[0].float().cpu()
+    prefix = given[0].shape[1] - math.prod(size)  # tokens before the cells
+    token = prefix + query[0] * size[1] + query[1]
+    return mix.attention_map(given[0], token, *given[1:])[0, :, prefix:].unflatten(-1, size).float().cpu()
+
+
 def _backbone(model: nn.Module) -> Any:  # a backbone with stages; nn.Module hides the types of its attributes
-    backbone = getattr(model, "backbone", model)
-    if not hasattr(backbone, "stages"):
-        raise UserError(f"{type(model).__name__} has no stages of blocks to look into; give a Swin or Swin V2 model")
-    return backbone
+    return getattr(model, "backbone", model)
 
 
 def _blocks(model: nn.Module) -> Iterator[tuple[int, int, Any]]:
-    """(stage, block, module), counted from 1, in depth order."""
-    for number, stage in enumerate(_backbone(model).stages, 1):
+    """(stage, block, module), counted from 1, in depth order; nothing for a backbone that is not made of blocks."""
+    backbone = _backbone(model)
+    stages = getattr(backbone, "stages", None) or [getattr(backbone, "blocks", [])]
+    for number, stage in enumerate(stages, 1):
         for block, module in enumerate(stage, 1):
             yield number, block, module
 

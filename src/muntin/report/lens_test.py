@@ -5,6 +5,7 @@ from torch import nn
 from muntin.errors import UserError
 from muntin.models.swin import Swin, SwinConfig
 from muntin.models.swin_v2 import SwinV2, SwinV2Config
+from muntin.models.vit import ViT, ViTConfig
 from muntin.report import lens
 
 SHAPE = {"in_chans": 1, "dim": 8, "depths": (2, 2), "heads": (2, 4)}
@@ -85,6 +86,22 @@ def test_a_stage_that_is_not_there_is_refused(swin):
         lens.attention(swin, torch.randn(1, 32, 32), level=2)
 
 
-def test_a_model_without_stages_is_refused():
-    with pytest.raises(UserError, match="Linear has no stages"):
-        lens.amplitudes(nn.Linear(2, 2), torch.randn(1, 2))
+def test_a_model_without_blocks_has_nothing_to_show():
+    linear = nn.Linear(2, 2)
+    assert lens.amplitudes(linear, torch.randn(1, 2)) == []
+    assert lens.attention(linear, torch.randn(1, 2)) == []
+    assert lens.position_bias(linear) == []
+
+
+def test_attention_of_all_tokens_is_shown_over_the_whole_grid():
+    torch.manual_seed(0)
+    vit = ViT(ViTConfig(patch=(8, 8), dim=16, depth=2, heads=2, grid=(3, 3)))
+    image = torch.randn(3, 24, 40)
+    first, last = lens.attention(vit, image, cell=(1, 3))
+    assert (first.name, last.name) == ("stage 1, block 1", "stage 1, block 2")
+    assert first.heads.shape == (2, 3, 5)
+    assert first.seen == ((0, 3), (0, 5))
+    tokens = vit.blocks[0].norm1(vit.prefix(vit.position(vit.embed(image[None])).flatten(1, 2)))
+    q, k, _ = vit.blocks[0].mix.qkv(tokens).unflatten(-1, (3, 2, 8)).unbind(2)
+    logits = torch.einsum("hd,nhd->hn", q[0, 1 + 1 * 5 + 3], k[0]) / 8**0.5
+    torch.testing.assert_close(first.heads.flatten(1), logits.softmax(-1)[:, 1:].detach())
