@@ -1,4 +1,4 @@
-"""muntin beside timm, torchvision and transformers on a CPU: inference and training steps of Swin-T and Swin V2-T.
+"""muntin beside timm, torchvision and transformers on a CPU: inference and training steps of one model a family.
 
     python benchmarks/cpu_peers.py [--threads 1] [--rounds 7] [--rows training] [--gate]
 
@@ -16,42 +16,37 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from peers import LIBRARIES, NETWORKS, PEERS, Network, build, check, contenders, inference, training_step
+from peers import LIBRARIES, NETWORKS, PEERS, Network, best, build, check, fastest_peer, inference, training_step
 from tables import load, machine, markdown, publish, versions
-from timing import Job, Ratio, compare, interleave, milliseconds
+from timing import Job, compare, interleave, milliseconds
+from torch import nn
 
 LIMIT = 1.25  # with --gate: the slowest that muntin may be, as a multiple of the fastest peer
 CONTROL = 1024  # side of the control's matrices
 
 
-def _inference_fp32(network: Network, library: str, attention: str, images: torch.Tensor) -> Job:
-    return inference(build(network, library, attention), images)
+def _inference_bf16(model: nn.Module, images: torch.Tensor) -> Job:
+    return inference(model.to(torch.bfloat16), images.to(torch.bfloat16))
 
 
-def _inference_bf16(network: Network, library: str, attention: str, images: torch.Tensor) -> Job:
-    return inference(build(network, library, attention).to(torch.bfloat16), images.to(torch.bfloat16))
+def _training_bf16(model: nn.Module, images: torch.Tensor) -> Job:
+    return training_step(model, images, torch.arange(len(images)) % 1000)
 
 
-def _training_bf16(network: Network, library: str, attention: str, images: torch.Tensor) -> Job:
-    labels = torch.arange(len(images)) % 1000
-    return training_step(build(network, library, attention), images, labels)
-
-
-WORK: dict[str, Callable[[Network, str, str, torch.Tensor], Job]] = {
-    "inference fp32": _inference_fp32,
+WORK: dict[str, Callable[[nn.Module, torch.Tensor], Job]] = {
+    "inference fp32": inference,
     "inference bf16 (weights cast)": _inference_bf16,
     "training step, bf16 autocast": _training_bf16,
 }
 
 
 def measure(network: Network, work: str, batch: int, rounds: int, warmup: int) -> dict[str, list[float]]:
-    """Seconds of each library's better way, round by round; and of the control."""
+    """Seconds of the better way of each library that has the network, round by round; and of the control."""
     torch.manual_seed(0)
     images = torch.randn(batch, 3, network.side, network.side)
     jobs: dict[str, Job] = {}
-    for library, attention in contenders(network):
-        name = f"{library} {attention}".strip()
-        jobs[name] = WORK[work](network, library, attention, images)
+    for name in network.contenders:
+        jobs[name] = WORK[work](build(network, name), images)
         check(f"{name} ({network.title}, {work})", jobs[name](), batch)
     square = torch.randn(CONTROL, CONTROL, dtype=torch.float32 if "fp32" in work else torch.bfloat16)
     jobs["control"] = lambda: square @ square
@@ -59,14 +54,7 @@ def measure(network: Network, work: str, batch: int, rounds: int, warmup: int) -
     seconds = interleave(jobs, rounds=rounds, warmup=warmup, clock=clock)
     for name in jobs:
         print(f"  {name:<20} {milliseconds(seconds[name])} ms", flush=True)
-    ways = {library: [seconds[name] for name in jobs if name.split()[0] == library] for library in LIBRARIES}
-    return {library: min(times, key=min) for library, times in ways.items()} | {"control": seconds["control"]}
-
-
-def fastest_peer(seconds: dict[str, list[float]]) -> tuple[str, Ratio]:
-    """The peer with the shortest time, and muntin's ratio to it."""
-    peer = min(PEERS, key=lambda name: min(seconds[name]))
-    return peer, compare(seconds["muntin"], seconds[peer])
+    return best(seconds) | {"control": seconds["control"]}
 
 
 def main() -> int:
@@ -89,10 +77,12 @@ def main() -> int:
                 continue
             print(title, flush=True)
             seconds = measure(network, work, options.batch, options.rounds, options.warmup)
-            peer, ratio = fastest_peer(seconds)
+            peer = fastest_peer(seconds)
+            ratio = compare(seconds["muntin"], seconds[peer])
             print(f"  ratio to {peer}: {ratio}", flush=True)
             spread = max(seconds["control"]) / min(seconds["control"])
-            rows.append([title, *(milliseconds(seconds[name]) for name in LIBRARIES), peer, ratio, f"{spread:.2f}"])
+            times = [milliseconds(seconds[name]) if name in seconds else "" for name in LIBRARIES]
+            rows.append([title, *times, peer, ratio, f"{spread:.2f}"])
             if ratio.of_minima > LIMIT:
                 slow.append(f"{title}: {ratio.of_minima:.2f} x {peer}")
     if not rows:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import torch
-from peers import LIBRARIES, NETWORKS, PEERS, Network, build, check, contenders, inference, training_step
+from peers import LIBRARIES, NETWORKS, PEERS, Network, best, build, check, fastest_peer, inference, training_step
 from tables import markdown, publish, versions
 from timing import Job, compare, interleave
 from torch import Tensor, nn
@@ -36,9 +36,9 @@ def device_clock() -> float:
     return time.perf_counter()
 
 
-def speed_job(network: Network, library: str, attention: str, images: Tensor, training: bool, compiled: bool) -> Job:
+def speed_job(network: Network, contender: str, images: Tensor, training: bool, compiled: bool) -> Job:
     """bf16 inference with cast weights, or a training step under bf16 autocast."""
-    model = build(network, library, attention).to(images.device)
+    model = build(network, contender).to(images.device)
     model = model if training else model.to(torch.bfloat16)
     called = torch.compile(model, dynamic=False) if compiled else model
     if training:
@@ -56,19 +56,14 @@ def speed(batch: int, rounds: int, device: torch.device) -> str:
                 work = "training step, bf16 autocast" if training else "inference, bf16 (weights cast)"
                 title = f"{network.title}, {work}, {'compiled' if compiled else 'eager'}"
                 jobs: dict[str, Job] = {}
-                for library, attention in contenders(network):
-                    name = f"{library} {attention}".strip()
-                    job = speed_job(network, library, attention, images, training, compiled)
+                for name in network.contenders:
+                    job = speed_job(network, name, images, training, compiled)
                     check(f"{name} ({title})", job(), batch)
                     jobs[name] = repeated(job, CALLS)
-                seconds = interleave(jobs, rounds=rounds, warmup=2, clock=device_clock)
-                best = {
-                    library: min((seconds[name] for name in jobs if name.split()[0] == library), key=min)
-                    for library in LIBRARIES
-                }
-                peer = min(PEERS, key=lambda name: min(best[name]))
-                rates = [f"{batch * CALLS / min(best[library]):.0f}" for library in LIBRARIES]
-                rows.append([title, *rates, peer, compare(best["muntin"], best[peer])])
+                times = best(interleave(jobs, rounds=rounds, warmup=2, clock=device_clock))
+                peer = fastest_peer(times)
+                rates = [f"{batch * CALLS / min(times[name]):.0f}" if name in times else "" for name in LIBRARIES]
+                rows.append([title, *rates, peer, compare(times["muntin"], times[peer])])
                 print("  ".join(str(cell) for cell in rows[-1]), flush=True)
                 del jobs, job
                 free()

@@ -99,9 +99,7 @@ def test_a_mistake_is_one_sentence(here, capsys, arguments, sentence):
 
 def test_a_file_of_something_else(here, capsys):
     save_file({"conv1.weight": torch.ones(2)}, here / "resnet.safetensors")
-    assert "no weights of Swin" in said(
-        capsys, "convert", "resnet.safetensors", "out", "--layout", "muntin", code=2
-    )
+    assert "no weights of Swin" in said(capsys, "convert", "resnet.safetensors", "out", "--layout", "muntin", code=2)
     assert "none that muntin knows" in said(capsys, "models", "--inspect", "resnet.safetensors")
 
 

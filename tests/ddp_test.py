@@ -87,7 +87,7 @@ def lines(out: Path, split: str) -> list[dict]:
     return [line for line in found if line["split"] == split]
 
 
-@pytest.mark.parametrize("name", ["digits", "digits_simmim"])
+@pytest.mark.parametrize("name", ["digits", "digits_simmim", "digits_distil"])
 def test_two_processes_equal_one(name, tmp_path):
     recipe = tiny(get(name))
     recipe = replace(

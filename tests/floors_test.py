@@ -37,7 +37,14 @@ FLOORS = {
 }
 IN_ORDER = ("weights", "catalog", "saved", "architecture", "inspection", "conversion", "hub")  # floor 5
 SAME_FLOOR = {(file, below) for i, file in enumerate(IN_ORDER) for below in IN_ORDER[:i]} | {("predict", "saved")}
-LINEAGE = {("swin_v2", "swin"), ("vit_hybrid", "vit"), ("deit", "vit"), ("beit", "vit"), ("convnext_roadmap", "convnext")}  # a model and the one it descends from
+LINEAGE = {
+    ("swin_v2", "swin"),
+    ("vit_hybrid", "vit"),
+    ("deit", "vit"),
+    ("beit", "vit"),
+    ("cvt", "vit"),
+    ("convnext_roadmap", "convnext"),
+}  # a model and the one it descends from
 SHARED_IN_MODELS = {"features"}  # the protocol of all backbones
 OPTIONAL = {"torchvision", "huggingface_hub", "tensorboard", "timm", "transformers", "pytest"}
 

@@ -15,6 +15,7 @@ import signal
 import struct
 import tarfile
 import time
+import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +29,7 @@ from PIL import Image
 from safetensors.torch import save as safetensors_bytes
 
 from muntin.convert.files import read_tensors
+from muntin.convert.npz import write_npz
 from muntin.data import picture, shards
 from muntin.data.table import Table
 from muntin.engine import checkpoint
@@ -227,6 +229,24 @@ def torch_files(folder: Path) -> list[bytes]:
     return files
 
 
+def npz_files(folder: Path) -> list[bytes]:
+    write_npz(folder / "w.npz", {f"params/{key}": tensor for key, tensor in tensors().items()})
+    return [(folder / "w.npz").read_bytes()]
+
+
+def npy_files(folder: Path) -> list[bytes]:
+    """Arrays by themselves: in an archive, most damage would end at its check sums."""
+    npz_files(folder)
+    with zipfile.ZipFile(folder / "w.npz") as archive:
+        return [archive.read(name) for name in archive.namelist()]
+
+
+def read_npy(content: bytes, folder: Path) -> None:
+    with zipfile.ZipFile(folder / "w.npz", "w") as archive:
+        archive.writestr("a.npy", content)
+    read_tensors(folder / "w.npz")
+
+
 def read_weights(content: bytes, folder: Path, name: str) -> None:
     (folder / name).write_bytes(content)
     for tensor in read_tensors(folder / name).values():
@@ -296,6 +316,8 @@ READERS = {
     "recipe": Reader(recipe_files, read_one_recipe),
     "config": Reader(config_files, read_one_config),
     "safetensors": Reader(safetensors_files, functools.partial(read_weights, name="w.safetensors")),
+    "npz": Reader(npz_files, functools.partial(read_weights, name="w.npz")),
+    "npy": Reader(npy_files, read_npy),
     "pth": Reader(torch_files, functools.partial(read_weights, name="w.pth")),
     "shard": Reader(shard_files, read_shard, with_tar_sums),
 }

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from . import reference_convnext, reference_vit
 from .reference_adapting import adapts, check_adapting, check_frozen
 from .reference_case import Case, files
+from .reference_cvt import check_cvt
+from .reference_distillation import check_distillation
 from .reference_swin import check_classifier, check_dense, check_simmim, check_window_attention
 from .reference_training import check_masks, check_mixing, check_training
 
-BUILT = {"swin_v1", "swin_v2", "simmim", "recipes"}
+BUILT = {"swin_v1", "swin_v2", "simmim", "recipes", "vit", "deit", "convnext", "cvt"}
 
 
 @pytest.mark.reference
@@ -30,10 +33,23 @@ def test_agrees_with_the_original(path: Path):
 
 
 def check_of(case: Case):
-    """The check for what a case holds; skips kinds that come later."""
+    """The check for what a case holds."""
     config = case.config if isinstance(case.config, dict) else {}
+    official = str(config.get("class", ""))
+    if "input/teacher_logits" in case.tensors:
+        return check_distillation
+    if "image_shape_NHWC" in config:
+        return reference_vit.check_vit
+    if any("new_grid" in value for value in config.values() if isinstance(value, dict)):
+        return reference_vit.check_positions
+    if official.startswith("ConvNeXt"):
+        return reference_convnext.check
+    if official.endswith("VisionTransformer"):
+        return reference_vit.check_deit
+    if "spec" in config:
+        return check_cvt
     if case.has("weights/encoder.blocks."):
-        pytest.skip("SimMIM's ViT comes later")
+        return reference_vit.check_adapting_vit if adapts(config) else reference_vit.check_simmim_vit
     if adapts(config):
         return check_adapting
     if "frozen" in case.metadata:

@@ -1,15 +1,17 @@
-"""Recorded cases of the parts of training: learning rates, weight decay, masks, mixing."""
+"""Recorded cases of the parts of training: learning rates, weight decay, order, masks, mixing."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
 import torch
 
 from muntin.data.masking import MaskGenerator
-from muntin.data.mixing import cut_box, cutmix, mixup, soft_target
+from muntin.data.mixing import Draw, cut_box, mix, own_share, soft_target
+from muntin.data.order import Order
 from muntin.engine.schedule import Schedule
 from muntin.tasks import Classifier
 
@@ -74,14 +76,13 @@ def check_mixing(case: Case) -> None:
     """Mixup, CutMix and their targets from the recorded draws; CutMix's box from a replay of them."""
     for name, config in case.config.items():
         image, labels = case.tensors[f"input/{name}/image"], case.tensors[f"input/{name}/labels"]
-        lam = config["lam_drawn"]
+        lam, box = config["lam_drawn"], None
         if config["use_cutmix"]:
             box = (*config["box_rows"], *config["box_cols"])
             assert _replayed_box(config, image.shape[-2:]) == box
-            mixed, lam = cutmix(image, box)
+            lam = own_share(box, image.shape[-2:])
             assert abs(lam - config["lam_corrected"]) < 1e-12
-        else:
-            mixed = mixup(image, lam)
+        mixed = mix(image, image.flip(0), Draw(lam, box))
         case.compare(f"output/{name}/image", mixed, 1e-6)
         target = soft_target(labels, config["num_classes"], lam, config["label_smoothing"])
         case.compare(f"output/{name}/target", target, 1e-6)
@@ -97,3 +98,42 @@ def _replayed_box(config: dict[str, Any], size: tuple[int, int]) -> tuple[int, i
     lam = draws.beta(config["cutmix_alpha"], config["cutmix_alpha"])
     assert lam == config["lam_drawn"]
     return cut_box((size[0], size[1]), lam, (draws.randint(size[0]), draws.randint(size[1])))
+
+
+def check_repeats(recorded: dict[str, Any]) -> None:
+    """DeiT's repeated augmentation, on the official permutations: what each process takes."""
+    for case in recorded["cases"]:
+        count, world = case["dataset_len"], case["num_replicas"]
+        how = {"seed": 0, "shuffle": case["shuffle"], "drop_last": True, "repeats": case["num_repeats"]}
+        order = Order(count, 1, rank=case["rank"], world=world, **how)
+        samples = torch.randperm(count, generator=torch.Generator().manual_seed(case["epoch"])).numpy()
+        views = order.cut(samples if case["shuffle"] else np.arange(count))
+        assert [int(view) % count for (view,) in views] == case["indices"]
+        assert len(order) == len(case["indices"]) == case["length"]
+
+
+NUMBER = r"[\d.e-]+"
+CURVE = re.compile(rf"(?:base|wd) ({NUMBER}) (?:min|->) ({NUMBER}), (\d+) epochs x (\d+) it(?:, (.*))?")
+WARM_UP = re.compile(r"warmup (\d+) epochs|(?:warmup_epochs \d+, )?warmup_steps (\d+)|no warmup")
+
+
+def check_inclusive_schedules(recorded: dict[str, list[float]]) -> None:
+    """ConvNeXt's cosine arrays, whose settings are in their names; the one of a weight decay is the same curve."""
+    assert recorded
+    for title, rates in recorded.items():
+        curve = CURVE.fullmatch(title)
+        assert curve, title
+        warm_up = WARM_UP.fullmatch(curve[5] or "no warmup")
+        assert warm_up, title
+        base, end, epochs, an_epoch = float(curve[1]), float(curve[2]), int(curve[3]), int(curve[4])
+        schedule = Schedule(
+            clock="inclusive_update",
+            epochs=epochs,
+            warmup_epochs=float(warm_up[1] or 0) or int(warm_up[2] or 0) / an_epoch,
+            warmup_lr=0.0,
+            min_lr=end,
+        )
+        ours = [schedule.lr(update, base, an_epoch) for update in range(epochs * an_epoch)]
+        assert len(ours) == len(rates)
+        off = max(abs(mine - theirs) / theirs if theirs else abs(mine) for mine, theirs in zip(ours, rates))
+        assert off <= RATES, f"{title} is off by {off:.1e}"

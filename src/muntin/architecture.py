@@ -17,7 +17,7 @@ from muntin.convert.families import Foreign
 from muntin.disk import config_beside
 from muntin.errors import UserError
 from muntin.heads import LevelNorms
-from muntin.models import Swin
+from muntin.models import Swin, ViT
 from muntin.models.swin import effective_windows, stage_windows
 from muntin.saved import read_config
 from muntin.tasks import SimMIM
@@ -68,6 +68,7 @@ def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Ident
     swin = issubclass(told.family.backbone, Swin)
     beside = describe(path, len(told.fields["depths"]) if swin else 0)
     windows = tuple(stage_windows(built)) if built and swin else beside.windows
+    told.fields.update(beside.settings if issubclass(told.family.backbone, ViT) else {})
     told.fields.update({"window": windows} if windows else {})
     told.fields.update({"pretrained_window": beside.pretrained_window} if beside.pretrained_window else {})
     classes = beside.classes if len(beside.classes) == told.num_classes else ()
@@ -116,7 +117,7 @@ def named(told: Architecture) -> Named:
 def as_named(told: Architecture, name: str) -> Named:
     """The same with a name that was given. Raises UserError where it is of another family or other sizes."""
     known = entry(name)
-    if known.family is not told.family:
+    if not _kin(told, known):
         raise UserError(f"{known.name} is a {_title(known.family)}, and the file holds a {_title(told.family)}")
     changes = _changes(told, known)
     if wrong := [f"{k} {told.fields[k]}, not {getattr(known.config, k)}" for k in STRUCTURE if k in changes]:
@@ -148,13 +149,19 @@ def misfits(tensors: Mapping[str, Tensor], model: nn.Module) -> list[str]:
     return sorted(wrong)
 
 
+def _kin(told: Architecture, known: Entry) -> bool:
+    """Whether the tensors may be of this name's family: those of a DeiT without distillation are a ViT's, too."""
+    plain = known.family is FAMILIES["deit"] and not known.config.distilled
+    return known.family is told.family or (plain and told.family is FAMILIES["vit"])
+
+
 def _title(family: Family) -> str:
     return family.backbone.__name__
 
 
 def _distance(told: Architecture, known: Entry) -> tuple[float, ...]:
     """How far a catalog's model is from what the tensors tell: family, then sizes, then everything else."""
-    if known.family is not told.family:
+    if not _kin(told, known):
         return (math.inf,)
     changes = _changes(told, known)
     return (sum(field in changes for field in STRUCTURE), "window" in changes, len(changes))

@@ -8,6 +8,7 @@ The report says so.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from muntin.convert.adapt import by, select_classes, zero_head
 from muntin.convert.class_map import read_class_map
 from muntin.convert.families import FILES
 from muntin.convert.load_report import LoadReport
+from muntin.convert.npz import write_npz
 from muntin.convert.transformers_config import transformers_config
 from muntin.data import Preprocess
 from muntin.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
@@ -71,13 +73,14 @@ def convert(
     _check_free(out, overwrite, folder=layout in FOLDERS)
     path, known = _read(source, model)
     tensors, files = known.found.tensors, known.told.family.files
+    settings = dataclasses.asdict(build_config(known.named.name, known.named.changes))
     _check_written(known, layout, out)
     notes: tuple[str, ...] = ()
     filled = empty_model(known.named, known.told, tensors)
     if wrong := misfits(tensors, filled):
         raise UserError(f"{path} is no whole {known.named.name}: {wrong[0]}{_and_more(wrong)}")
     if layout in (*FOLDERS, "torchvision"):
-        _check_windows_known(path, known)
+        _check_all_known(path, known)
     if layout in FOLDERS:
         described = _described(known)
         notes = described.notes
@@ -92,10 +95,10 @@ def convert(
             image_size=tuple(described.preprocess["image_size"]),
             classes=described.classes,
         )
-        foreign = files.write(tensors, layout)
+        foreign = files.write(tensors, layout, settings)
         _make_folder(out, lambda new: _write_transformers(new, foreign, config))
     else:
-        foreign = files.write(tensors, layout)
+        foreign = files.write(tensors, layout, settings)
         backbone = filled.backbone
         if layout == "torchvision" and isinstance(backbone, Swin):
             foreign |= torchvision_buffers(backbone)
@@ -132,7 +135,7 @@ def adapt(
         raise UserError("nothing to adapt: say window, image size, classes, input channels or the frozen bias")
     _check_free(out, overwrite, folder=True)
     path, known = _read(source, model)
-    _check_windows_known(path, known)
+    _check_all_known(path, known)
     rows = read_class_map(class_map) if class_map is not None else None
     if rows is not None and num_classes not in (None, len(rows)):
         raise UserError(f"{class_map} lists {len(rows)} classes, and num_classes is {num_classes}; give one of them")
@@ -231,7 +234,7 @@ def _check_written(known: Identified, layout: str, out: Path) -> None:
         raise UserError(
             f"{known.named.name} has no {layout} layout; choose one of {', '.join(('muntin', *files.WRITABLE))}"
         )
-    arrays = getattr(files, "ARRAYS", ())  # layouts of numpy arrays
+    arrays = getattr(files, "ARRAYS", ())
     if layout not in FOLDERS and (layout in arrays) != (out.suffix == ".npz"):
         needed = ".npz" if layout in arrays else ", ".join(SUFFIXES[:3])
         raise UserError(
@@ -239,7 +242,14 @@ def _check_written(known: Identified, layout: str, out: Path) -> None:
         )
 
 
-def _check_windows_known(path: Path, known: Identified) -> None:
+def _check_all_known(path: Path, known: Identified) -> None:
+    """Raise UserError where the file leaves open what no tensor shows: windows, or heads of a size of one's own."""
+    silent = "heads" not in known.told.fields and hasattr(build_config(known.named.name, {}), "heads")
+    if silent and not known.config and not known.named.changes.keys().isdisjoint(STRUCTURE):
+        raise UserError(
+            f"{path} does not tell its number of attention heads, and is of no published size; convert the model "
+            "folder or run that it came from, whose config.json names it"
+        )
     if known.named.also and not known.named.changes.keys().isdisjoint(STRUCTURE):
         raise UserError(
             f"{path} does not tell its windows, and is of no published size; convert the model folder or run that it "
@@ -351,6 +361,9 @@ def _write_transformers(folder: Path, tensors: Mapping[str, Tensor], config: Map
 
 
 def _write_foreign(out: Path, tensors: Mapping[str, Tensor], inside: str) -> None:
+    if out.suffix == ".npz":
+        write_file(out, lambda new: write_npz(new, tensors))
+        return
     if out.suffix == ".safetensors":
         write_file(out, lambda new: write_tensors(new, tensors))
         return

@@ -17,10 +17,11 @@ from muntin.catalog import build_config, create_model, entry
 from muntin.disk import config_beside, write_model_folder
 from muntin.disk.records import CONFIG, FORMAT
 from muntin.errors import UserError, unknown
-from muntin.models import Swin, SwinV2
+from muntin.models import Swin, SwinV2, ViT
 from muntin.tasks import Classifier
 from muntin.weights import weights_file
 
+SETTINGS = ("gelu", "position_resample", "heads", "readout")  # of ViT's config: no tensor tells them
 KINDS = ("classifier", "simmim", "backbone")
 
 
@@ -51,6 +52,9 @@ def save_model(
     }
     if isinstance(backbone, SwinV2):
         config["trained_windows"] = _trained_windows(backbone, preprocess)
+    if isinstance(backbone, ViT):
+        values = dataclasses.asdict(backbone.config)
+        config["settings"] = {name: values[name] for name in SETTINGS if name in values}
     write_model_folder(folder, model.state_dict(), config)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from muntin.convert import families, read_tensors
-from muntin.convert.adapt import RULES, Change, Rule, by, fit, select_classes
+from muntin.convert.adapt import RULES, Change, Rule, by, fit, select_classes, spread_bias
 from muntin.convert.description import describe
 from muntin.convert.families import Foreign
 from muntin.convert.load_report import LoadReport as LoadReport
@@ -18,7 +18,9 @@ from muntin.errors import UserError, unknown
 from muntin.heads import MeanNormReadout
 from muntin.layers.position import GridEmbedding
 from muntin.models import Swin, SwinV2
+from muntin.models.beit import BEiT
 from muntin.ops.grouping import Size
+from muntin.ops.resample import Resample
 from muntin.tasks import Classifier
 
 Resize = Literal["", "auto", "bicubic", "geometric"]
@@ -69,9 +71,13 @@ def load_weights(
         fresh |= dict.fromkeys(heads, f"a fresh head of {model.num_classes} classes")
     if (replace_head or not heads) and not any(k.startswith(_REPRESENTATION) for k in own):
         aside[_REPRESENTATION] = "belongs to the head of pre-training"
-    if "mask_token" in found.tensors and isinstance(model.readout, MeanNormReadout):
-        aside["readout.norm."] = "normalised the cells of pre-training, not their mean"
-        fresh |= dict.fromkeys((k for k in own if k.startswith("readout.norm.")), "a fresh norm of the mean")
+    reads, read = found.settings.get("readout"), getattr(backbone.config, "readout", None)
+    if heads and not replace_head and reads and read and reads != read:
+        raise UserError(f"{path} is read by '{reads}' and the model by '{read}'; build it with readout='{reads}'")
+    of_cells = "mask_token" in found.tensors and isinstance(model.readout, MeanNormReadout)
+    if of_cells or (reads and read and reads != read):
+        aside["readout.norm."] = "normalised something else than what is classified"
+        fresh |= dict.fromkeys((k for k in own if k.startswith("readout.norm.")), "a fresh norm")
     report = _load(model, backbone, found, path, aside, fresh, resize, assume_scale)
     chosen = dict.fromkeys(heads if class_rows else (), f"{len(class_rows)} classes chosen from the file's head")
     taken = {k: why for k, why in report.taken.items() if k not in chosen}
@@ -105,7 +111,8 @@ def read_foreign(path: Path, backbone: nn.Module) -> Foreign:
     # a window that is not square shows in no table: those of our own files are in their config.json or are square
     windows = beside.windows or (None if found.layout == "muntin" else found.windows)
     scale = beside.pretrained_window or found.pretrained_window
-    return found._replace(tensors=tensors, windows=windows, pretrained_window=scale)
+    settings = {**found.settings, **beside.settings}
+    return found._replace(tensors=tensors, windows=windows, pretrained_window=scale, settings=settings)
 
 
 def _load(
@@ -131,7 +138,11 @@ def _load(
     _check_family(own, used, path)
     _check_kind(backbone, used, path)
     with _naming(path):
-        changes = fit(used, own, _windows(backbone), _rule(resize, found.tensors), found.windows)
+        used = spread_bias(used, own)
+        config: Any = backbone.config
+        own_way: Resample = getattr(config, "position_resample", "bicubic")
+        resample: Resample = found.settings.get("position_resample", own_way)
+        changes = fit(used, own, _windows(backbone), _rule(resize, found.tensors), found.windows, resample)
     _check_frozen_windows(backbone, changes, path)
     if changes and not resize:
         raise UserError(_other_shape(path, changes))
@@ -142,7 +153,8 @@ def _load(
     if problems:
         raise UserError(_misfit(path, found, problems, used, own))
     notes = _adopt_scale(backbone, found, path, assume_scale) if isinstance(backbone, SwinV2) else ()
-    notes += backbone.adopt(found.settings) if found.settings else ()  # type: ignore[operator]
+    if settings := {name: value for name, value in found.settings.items() if name != "readout"}:
+        notes += backbone.adopt(settings)  # type: ignore[operator]
     model.load_state_dict(used, strict=False)
 
     remade = {k: why for k, why in found.dropped.items() if why.startswith("follow")}
@@ -173,7 +185,10 @@ def _rule(resize: Resize, tensors: Mapping[str, Tensor]) -> Rule:
 
 
 def _windows(backbone: nn.Module) -> list[Size]:
-    return [stage[0].window for stage in backbone.attentions()] if isinstance(backbone, Swin) else []
+    """Of each stage; a BEiT has its bias tables for a grid."""
+    if isinstance(backbone, Swin):
+        return [stage[0].window for stage in backbone.attentions()]
+    return [backbone.config.grid] if isinstance(backbone, BEiT) else []
 
 
 def _adopt_scale(
@@ -212,7 +227,7 @@ def _check_family(own: Mapping[str, Tensor], used: Mapping[str, Tensor], path: P
     held, needed = families.files_of(used), families.files_of(own)
     if used and held is not needed and held and needed:
         raise UserError(f"{path} holds a {held.TITLE} and the model is a {needed.TITLE}; give weights of its kind")
-    token = "backbone.distillation_token"
+    token = "backbone.prefix.distillation_token"
     if needed and token in used and token not in own:
         raise UserError(
             f"{path} holds a distilled model, with a distillation token and a head for it, and the model has none; "

@@ -1,7 +1,8 @@
 """Names to models.
 
 `create_model` gives a module images -> logits, `create_backbone` one images -> levels. Short names are canonical;
-the names of the official configs, timm, torchvision and transformers are accepted. One file a family says what there is.
+the names of the official configs, timm, torchvision and transformers are accepted. One file a family says what there
+is.
 """
 
 from .cost import multiply_adds as multiply_adds

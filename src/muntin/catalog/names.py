@@ -10,14 +10,22 @@ from typing import Any
 
 from muntin.errors import UserError, unknown
 
-from . import swin
+from . import beit, convnext, convnext_roadmap, cvt, deit, swin, vit
 from .entry import Entry, Family
 
 FAMILIES: dict[str, Family] = {  # by the name that `convert`'s `sizes` gives them
     "swin": swin.FAMILY,
     "swin_v2": swin.FAMILY_V2,
+    "vit": vit.FAMILY,
+    "vit_hybrid": vit.FAMILY_HYBRID,
+    "deit": deit.FAMILY,
+    "deit3": deit.FAMILY_3,
+    "beit": beit.FAMILY,
+    "convnext": convnext.FAMILY,
+    "convnext_roadmap": convnext_roadmap.FAMILY,
+    "cvt": cvt.FAMILY,
 }
-_ROOMS = (swin,)
+_ROOMS = (swin, vit, deit, beit, convnext, convnext_roadmap, cvt)
 CATALOG: dict[str, Entry] = {entry.name: entry for room in _ROOMS for entry in room.ENTRIES}
 ALIASES: dict[str, str] = {alias: name for room in _ROOMS for alias, name in room.ALIASES.items()}
 
@@ -37,7 +45,7 @@ def entry(name: str) -> Entry:
     if found := CATALOG.get(ALIASES.get(plain, plain)):
         return found
     spelt = re.sub(r"^swin_?v?2_?", "swin_v2_", plain)
-    raise unknown("model", name, CATALOG, 'list: muntin models "swin*"', spelt)
+    raise unknown("model", name, CATALOG, "list: muntin models", spelt)
 
 
 def build_config(name: str, overrides: Mapping[str, Any]) -> Any:
@@ -66,5 +74,5 @@ def _tuples(value: Any) -> Any:
 def _plain(name: str) -> str:
     """A foreign name without owner, weight tag and training suffixes, in our spelling."""
     plain = name.rsplit("/", 1)[-1].split(".", 1)[0].replace("-", "_").lower()
-    plain = re.sub(r"_(22k|in22k|22kto1k|ft|finetune|1k)+$", "", re.sub(r"_22kto1k(_ft|_finetune)?$", "", plain))
+    plain = re.sub(r"(_(22k|in22k|22kto1k|ft|finetune|1k))+$", "", plain)
     return plain.replace("_patch4", "") if plain.startswith("swinv2_") else plain

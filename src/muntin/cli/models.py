@@ -45,17 +45,30 @@ def run(arguments: list[str]) -> int:
     for title in ("parameters", "GMACs", "input", "top-1 %"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("ImageNet", no_wrap=True)
+    measured, noted = any(row["digits"] for row in rows), any(row["note"] for row in rows)
+    if measured:
+        table.add_column("digits %", justify="right", no_wrap=True)
+    if noted:
+        table.add_column("what changed" if measured else "note")
     for row in rows:
+        more = ["" if row["digits"] is None else f"{row['digits']:.1f}"] * measured + [row["note"]] * noted
         table.add_row(
             row["name"],
             f"{row['parameters'] / 1e6:,.1f} M",
-            f"{row['multiply_adds'] / 1e9:,.1f}",
+            f"{row['multiply_adds'] / 1e9:,.2f}",
             " x ".join(map(str, row["image_size"])),
             "" if row["top1"] is None else f"{row['top1']:.1f}",
             row["trained_on"].replace("ImageNet-", ""),
+            *more,
         )
     show(table)
     print("GMACs: 10^9 multiply-adds a picture, the papers' FLOPs. top-1: as published, trained on that ImageNet.")
+    if measured:
+        print(
+            "digits: top-1 of a small form on the built-in digits, mean of the seeds of benchmarks/roadmap_digits.py."
+        )
+    sources = dict.fromkeys(row["source"] for row in rows if row["source"])
+    print("Sources of the published numbers:" + "".join(f"\n  {source}" for source in sources) if sources else "")
     return 0
 
 
@@ -126,6 +139,9 @@ def describe(pattern: str) -> list[dict[str, Any]]:
                 "image_size": list(entry.image_size),
                 "top1": entry.top1,
                 "trained_on": entry.trained_on,
+                "source": entry.source,
+                "note": entry.note,
+                "digits": entry.digits,
             }
         )
     return rows

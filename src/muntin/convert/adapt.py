@@ -1,7 +1,8 @@
 """The tensors of a checkpoint made for another window, resolution, number of classes or number of input channels.
 
-Names are ours throughout: whose they were is a matter of renaming (`swin.py`). A position bias of Swin V2 needs nothing
-for another window; its network gives values for any. An absolute embedding is resized by `ops.resample.resize_grid`.
+Names are ours throughout: whose they were is a matter of renaming (`swin.py`, `vit.py`, ...). A position bias of Swin
+V2 needs nothing for another window; its network gives values for any. Positions on a grid, those of Swin and of ViT,
+are resized by `ops.resample.resize_grid`; positions of tokens before the grid stay as they are.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from torch import Tensor
 
 from muntin.errors import UserError
 from muntin.ops.grouping import Size
-from muntin.ops.resample import resize_bias_table, resize_grid
+from muntin.ops.resample import Resample, resize_bias_table, resize_grid
 
 Rule = Literal["bicubic", "geometric"]
 RULES: tuple[Rule, ...] = ("bicubic", "geometric")
 
 _TABLE = ".mix.position.table"
-_EMBEDDING = "backbone.absolute_position.embedding"
-_PATCHES = "backbone.patch_embed.proj.weight"
-_NORM, _HEAD = "readout.norm.weight", ("readout.head.weight", "readout.head.bias")
+_CLASS_TABLE, _SHARED_TABLE = "bias.table", "backbone.shared_bias.table"  # of BEiT
+_CLASS_ROWS = 3
+_EMBEDDINGS = ("backbone.absolute_position.embedding", "backbone.position.embedding")
+_PATCHES = ("backbone.patch_embed.proj.weight", "backbone.embeds.0.proj.weight")
+_NORM, _HEADS = "readout.norm.weight", ("readout.head", "readout.head_distilled")
 
 
 class Change(NamedTuple):
@@ -40,11 +43,13 @@ def fit(
     windows: Sequence[Size],
     rule: Rule,
     windows_of_state: Sequence[Size] | None = None,
+    resample: Resample = "bicubic",
 ) -> dict[str, Change]:
-    """The bias tables, absolute embedding and patch kernels of `state` that `wanted` has in another shape, resized.
+    """The bias tables, position embedding and patch kernels of `state` that `wanted` has in another shape, resized.
 
-    wanted: tensors of the model, of which the shapes count. windows: of the model, one a stage; those of the state are
-    taken as square where they are not given. What differs in any other way, such as in its heads, is left out.
+    wanted: tensors of the model, of which the shapes count. windows: of the model, one a stage, for BEiT its grid;
+    those of the state are taken as square where they are not given. resample: how an embedding is resized. What differs
+    in any other way, such as in its heads, is left out.
     """
     changes = {}
     for key, tensor in state.items():
@@ -58,10 +63,16 @@ def fit(
                 window = known or square_window(tensor)
                 why = f"{by(window)} -> {by(windows[stage])} window, {rule}"
                 changes[key] = Change(resize_table(tensor, windows[stage], rule, window), "window", why)
-        elif key == _EMBEDDING and old != new and old[-1] == new[-1]:
-            why = f"{by(old[:-1])} -> {by(new[:-1])} tokens, bicubic"
-            changes[key] = Change(resize_grid(tensor, tuple(new[:-1])), "image_size", why)
-        elif key == _PATCHES and old != new and (old[0], *old[2:]) == (new[0], *new[2:]):
+        elif key.endswith(_CLASS_TABLE) and old[1] == new[1]:
+            known = windows_of_state[0] if windows_of_state else None
+            if old != new or (known and known != windows[0]):
+                grid = known or square_window(tensor[:-_CLASS_ROWS])
+                why = f"{by(grid)} -> {by(windows[0])} tokens, {rule}"
+                changes[key] = Change(resize_class_table(tensor, windows[0], rule, grid), "image_size", why)
+        elif key in _EMBEDDINGS and old != new and old[-1] == new[-1]:
+            why = f"{by(old[:-1])} -> {by(new[:-1])} tokens, {resample}"
+            changes[key] = Change(resize_grid(tensor, tuple(new[:-1]), resample), "image_size", why)
+        elif key in _PATCHES and old != new and (old[0], *old[2:]) == (new[0], *new[2:]):
             why = f"{old[1]} -> {new[1]} input channels, the response to grey pictures kept"
             changes[key] = Change(adapt_channels(tensor, new[1]), "in_chans", why)
     return changes
@@ -94,6 +105,27 @@ def resize_table(table: Tensor, to_window: Size, rule: Rule = "bicubic", from_wi
         if old != new:
             grid = torch.tensordot(_geometric(old, new), grid, ([1], [axis])).movedim(0, axis)
     return grid.flatten(0, len(to_window) - 1).to(table.dtype).contiguous()
+
+
+def resize_class_table(table: Tensor, to_grid: Size, rule: Rule = "bicubic", from_grid: Size | None = None) -> Tensor:
+    """A table of BEiT for another grid: as `resize_table`, but for its last three rows, the class token's, which stay.
+
+    (prod(2 * from - 1) + 3, h) -> (prod(2 * to - 1) + 3, h). SimMIM fine-tunes by the geometric rule.
+    """
+    offsets, of_class_token = table[:-_CLASS_ROWS], table[-_CLASS_ROWS:]
+    return torch.cat((resize_table(offsets, to_grid, rule, from_grid), of_class_token))
+
+
+def spread_bias(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """BEiT's one bias table for all blocks, as SimMIM trains it, copied to every block where `wanted` has one a block.
+
+    Any other state is left as it is.
+    """
+    own = [key for key in wanted if key.startswith("backbone.blocks.") and key.endswith(_CLASS_TABLE)]
+    if not own or _SHARED_TABLE not in state:
+        return dict(state)
+    kept = {key: tensor for key, tensor in state.items() if key != _SHARED_TABLE}
+    return kept | {key: state[_SHARED_TABLE].clone() for key in own}
 
 
 def square_window(table: Tensor) -> Size:
@@ -157,29 +189,36 @@ def select_classes(state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str
     This is how a head of ImageNet-22K becomes one of ImageNet-1K, with the official list of 1000 rows.
     Raises UserError for a state without a head and for a row that it does not have.
     """
-    if _HEAD[0] not in state:
+    heads = [head for head in _HEADS if f"{head}.weight" in state]
+    if not heads:
         raise UserError("there is no head to choose classes from; the file holds a backbone or a pre-training model")
-    weight, bias = state[_HEAD[0]], state.get(_HEAD[1])
-    if weight.ndim != 2 or bias is None or bias.shape != weight.shape[:1]:
-        raise UserError("the head that classes are to be chosen from has no bias for every row; the file is damaged")
-    classes = len(weight)
+    classes = state[f"{heads[0]}.weight"].shape[:1].numel()
+    for head in heads:
+        weight, bias = state[f"{head}.weight"], state.get(f"{head}.bias")
+        if weight.ndim != 2 or len(weight) != classes or bias is None or bias.shape != (classes,):
+            raise UserError("the head to choose classes from has no bias for every row; the file is damaged")
     if not rows:
         raise UserError("the list of classes is empty; it needs one row of the old head for every new class")
     for i, row in enumerate(rows):
         if type(row) is not int or not 0 <= row < classes:
             raise UserError(f"class {i} is to be row {row!r} of a head of {classes}; rows are 0 to {classes - 1}")
     index = torch.tensor(rows)
-    return {key: tensor[index] if key in _HEAD else tensor for key, tensor in state.items()}
+    return {key: tensor[index] if key.rpartition(".")[0] in heads else tensor for key, tensor in state.items()}
 
 
 def zero_head(state: Mapping[str, Tensor], classes: int) -> dict[str, Tensor]:
-    """A classifier of other classes, its head all zeros: the official rule, so that training starts from equal odds."""
+    """A classifier of other classes, its head all zeros: the official rule, so that training starts from equal odds.
+
+    A distilled model that has its two heads gets two.
+    """
     if _NORM not in state:
         raise UserError("the state has no final norm, so it is no classifier's; load it into one first")
     if classes < 1:
         raise UserError(f"a head of {classes} classes; it needs 1 or more")
-    norm = state[_NORM]
-    return {**state, _HEAD[0]: norm.new_zeros(classes, len(norm)), _HEAD[1]: norm.new_zeros(classes)}
+    width = len(state.get("readout.representation.weight", state[_NORM]))
+    heads = [head for head in _HEADS if head == _HEADS[0] or f"{head}.weight" in state]
+    zeros = {f"{head}.weight": state[_NORM].new_zeros(classes, width) for head in heads}
+    return {**state, **zeros, **{f"{head}.bias": state[_NORM].new_zeros(classes) for head in heads}}
 
 
 # --- input channels --------------------------------------------------------------------------------------------------

@@ -2,8 +2,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from muntin.convert.adapt import adapt_channels, fit, resize_table, select_classes, zero_head
+from muntin.convert.adapt import (
+    adapt_channels,
+    fit,
+    resize_class_table,
+    resize_table,
+    select_classes,
+    spread_bias,
+    zero_head,
+)
 from muntin.errors import UserError
+from muntin.ops.resample import resize_grid
 
 
 def test_the_bicubic_rule_resizes_a_table_as_a_picture_of_its_offsets():
@@ -210,3 +219,61 @@ def test_windows_of_as_many_offsets_are_told_apart_where_they_are_known():
     changed = fit(state, wanted, [(2, 4)], "bicubic", [(4, 2)])[key]
     assert changed.why == "4x2 -> 2x4 window, bicubic"
     assert torch.equal(changed.tensor, resize_table(state[key], (2, 4), "bicubic", (4, 2)))
+
+
+# --- positions and tables of ViT and BEiT ----------------------------------------------------------------------------
+
+
+def test_the_class_rows_of_a_table_stay_and_its_offsets_are_resized():
+    table = torch.randn(49 + 3, 2)
+    for rule in ("bicubic", "geometric"):
+        resized = resize_class_table(table, (6, 5), rule)
+        assert torch.equal(resized[-3:], table[-3:])
+        assert torch.equal(resized[:-3], resize_table(table[:-3], (6, 5), rule))
+
+
+def test_a_shared_table_becomes_every_blocks_own_and_is_fitted_there():
+    shared = {"backbone.shared_bias.table": torch.randn(25 + 3, 2), "norm.weight": torch.ones(4)}
+    wanted = {f"backbone.blocks.{b}.bias.table": torch.empty(81 + 3, 2, device="meta") for b in range(2)}
+    spread = spread_bias(shared, wanted)
+    assert spread.keys() == wanted.keys() | {"norm.weight"}
+    changes = fit(spread, wanted, [(5, 5)], "geometric")
+    assert changes.keys() == wanted.keys()
+    expected = resize_class_table(shared["backbone.shared_bias.table"], (5, 5), "geometric")
+    assert all(torch.equal(change.tensor, expected) for change in changes.values())
+    assert changes["backbone.blocks.1.bias.table"].why == "3x3 -> 5x5 tokens, geometric"
+    assert spread_bias(shared, shared) == shared
+
+
+def test_tables_of_as_many_rows_for_another_grid_are_resized():
+    state = {"backbone.shared_bias.table": torch.randn(5 * 9 + 3, 2)}
+    assert not fit(state, state, [(3, 5)], "bicubic", [(3, 5)])
+    [change] = fit(state, state, [(5, 3)], "bicubic", [(3, 5)]).values()
+    assert change.why == "3x5 -> 5x3 tokens, bicubic"
+    assert not torch.equal(change.tensor, state["backbone.shared_bias.table"])
+
+
+@pytest.mark.parametrize("resample", ["bicubic", "bicubic_antialias", "bilinear_corners"])
+def test_positions_are_resized_and_those_of_tokens_stay(resample):
+    state = {"backbone.position.embedding": torch.randn(4, 6, 8), "backbone.prefix.position": torch.randn(2, 8)}
+    wanted = {"backbone.position.embedding": torch.empty(3, 2, 8), "backbone.prefix.position": torch.empty(2, 8)}
+    [(key, change)] = fit(state, wanted, [], "bicubic", resample=resample).items()
+    assert key == "backbone.position.embedding"
+    assert torch.equal(change.tensor, resize_grid(state[key], (3, 2), resample))
+    assert (change.what, change.why) == ("image_size", f"4x6 -> 3x2 tokens, {resample}")
+
+
+def test_both_heads_of_a_distilled_model_are_chosen_from_and_zeroed():
+    heads = {f"readout.{head}.{name}" for head in ("head", "head_distilled") for name in ("weight", "bias")}
+    state = {key: torch.randn(5, 4) if key.endswith("weight") else torch.randn(5) for key in heads}
+    state["readout.norm.weight"] = torch.ones(4)
+    chosen = select_classes(state, [3, 1])
+    assert all(torch.equal(chosen[key], state[key][[3, 1]]) for key in heads)
+    zeroed = zero_head(state, 7)
+    assert zeroed.keys() == state.keys()
+    assert all(len(zeroed[key]) == 7 and not zeroed[key].any() for key in heads)
+
+
+def test_a_head_behind_a_representation_has_its_width():
+    state = {"readout.norm.weight": torch.ones(4), "readout.representation.weight": torch.ones(6, 4)}
+    assert zero_head(state, 3)["readout.head.weight"].shape == (3, 6)

@@ -24,7 +24,7 @@ def check_zip(path: Path) -> Claims:
     size = path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
-            stored = _entries(archive, size)
+            stored = entries(archive, size, "torch.save")
             name = _pickle_of(stored)
             if damaged := archive.testzip():
                 raise ValueError(f"the checksum of its part {damaged} is wrong: it is damaged")
@@ -59,20 +59,23 @@ def check_old(path: Path) -> Claims:
     return claims
 
 
-def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, int]:
-    """Name -> bytes of every entry."""
-    entries = archive.infolist()
-    if len(entries) > MAX_ENTRIES:
-        raise ValueError(f"its zip archive has {len(entries)} entries, more than {MAX_ENTRIES}")
-    stored = {entry.filename: entry.file_size for entry in entries}
-    if len(stored) != len(entries):
+def entries(archive: zipfile.ZipFile, size: int, writer: str) -> dict[str, int]:
+    """Name -> bytes of every entry of an archive in a file of `size` bytes.
+
+    writer: the function that is said to have written it, which compresses nothing; so a few bytes stay a few bytes.
+    """
+    listed = archive.infolist()
+    if len(listed) > MAX_ENTRIES:
+        raise ValueError(f"its zip archive has {len(listed)} entries, more than {MAX_ENTRIES}")
+    stored = {entry.filename: entry.file_size for entry in listed}
+    if len(stored) != len(listed):
         raise ValueError("its zip archive has two entries of one name")
-    for entry in entries:
+    for entry in listed:
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size or entry.flag_bits & 1:
-            raise ValueError(f"its part {entry.filename} is compressed, which torch.save never does")
+            raise ValueError(f"its part {entry.filename} is compressed, which {writer} never does")
     # no comment and nothing before the first entry: every reader then finds the same table of contents
-    if sum(stored.values()) > size or archive.comment or min((e.header_offset for e in entries), default=1):
-        raise ValueError("its zip archive is not as torch.save writes it")
+    if sum(stored.values()) > size or archive.comment or min((e.header_offset for e in listed), default=1):
+        raise ValueError(f"its zip archive is not as {writer} writes it")
     return stored
 
 

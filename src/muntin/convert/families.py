@@ -9,11 +9,12 @@ from torch import Tensor
 
 from muntin.errors import UserError
 
-from . import swin
+from . import beit, convnext, convnext_roadmap, cvt, swin, vit
 from .layouts import Foreign as Foreign
 from .layouts import Sizes as Sizes
 
-FILES: tuple[ModuleType, ...] = (swin,)  # each with TITLE, LAYOUTS, WRITABLE, INSIDE, recognise, read, write, sizes
+# each with TITLE, LAYOUTS, WRITABLE, INSIDE, recognise, read, write, sizes; ARRAYS where layouts are kept in .npz
+FILES: tuple[ModuleType, ...] = (swin, vit, beit, cvt, convnext, convnext_roadmap)
 
 # parts of our own models, for one that the catalog does not know
 _OURS = ("backbone.", "readout.", "norms.", "norm.", "decoder.", "mask_token")

@@ -15,6 +15,7 @@ from muntin.disk import check_recorded
 from muntin.errors import UserError
 
 from .archives import check_old, check_zip
+from .npz import read_npz
 from .safetensors_header import read_header
 from .stand_ins import STAND_INS
 
@@ -22,7 +23,7 @@ WRAPPERS = ("model", "state_dict", "model_ema")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors, .pth or .pt file, on the CPU, without a wrapper and without `module.` prefixes.
+    """All tensors of a .safetensors, .npz, .pth or .pt file, on the CPU, without wrappers and `module.` prefixes.
 
     Where a config.json or manifest.json beside it records size and SHA-256, they are verified. Tensors of all but the
     oldest files are mapped, not copied: they come into memory as they are used.
@@ -37,7 +38,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def open_tensors(path: Path) -> dict[str, Tensor]:
     """`read_tensors` of a file by itself, whatever is recorded beside it."""
-    content = _safetensors(path) if path.suffix == ".safetensors" else _unwrapped(_torch_file(path), path)
+    if path.suffix == ".safetensors":
+        content = _safetensors(path)
+    elif path.suffix == ".npz":
+        content = _npz(path)
+    else:
+        content = _unwrapped(_torch_file(path), path)
     return {key.removeprefix("module."): tensor for key, tensor in content.items()}
 
 
@@ -47,6 +53,16 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as safetensors ({error}); take it from its source again") from error
+
+
+def _npz(path: Path) -> dict[str, Tensor]:
+    try:
+        return read_npz(path)
+    except ValueError as error:
+        raise UserError(
+            f"{path} cannot be read as an .npz of arrays: {error}; "
+            "take it from its source again, or save its arrays there with numpy.savez"
+        ) from error
 
 
 def _torch_file(path: Path) -> object:

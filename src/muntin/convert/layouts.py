@@ -60,7 +60,7 @@ def kind_of(tensors: Mapping[str, Tensor]) -> tuple[str, int]:
     """`Sizes.kind` and the number of classes of tensors under our names."""
     head = tensors.get("readout.head.weight")
     kind = "simmim" if "mask_token" in tensors else "classifier" if "readout.norm.weight" in tensors else "backbone"
-    return kind, 0 if head is None else len(head)
+    return kind, head.shape[0] if head is not None and head.ndim else 0
 
 
 def read_layout(

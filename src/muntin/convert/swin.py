@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -85,9 +86,10 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Fo
     return foreign._replace(windows=stage_windows(with_buffers), pretrained_window=pretrained_windows(with_buffers))
 
 
-def write(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
+def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
     """Our names to those of a layout out of `WRITABLE`, without the buffers that follow from sizes.
 
+    settings: fields of the model's config that its tensors do not tell; there are none here.
     Raises UserError for tensors that the layout has no place for.
     """
     v2 = rewrites.is_v2(dict(state))

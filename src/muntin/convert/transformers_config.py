@@ -23,9 +23,10 @@ def transformers_config(
         raise UserError(f"transformers has no {family}; write another layout")
     if image_size[0] != image_size[1]:
         raise UserError(f"transformers takes square pictures, and this model's are {image_size}; adapt it first")
-    model, values = _CONFIGS[family](fields, image_size[0])
+    model, values = _CONFIGS[family](fields)
+    suffix = "WithTeacher" if model == "DeiT" and kind == "classifier" else ""
     return {
-        "architectures": [model + _CLASSES[kind]],
+        "architectures": [model + _CLASSES[kind] + suffix],
         **values,
         "image_size": image_size[0],
         "num_channels": fields.in_chans,
@@ -34,11 +35,14 @@ def transformers_config(
     }
 
 
-def _swin(fields: Any, side: int) -> tuple[str, dict[str, Any]]:
+# --- by family: the name of its classes there, and its fields ---------------------------------------------------------
+
+
+def _swin(fields: Any) -> tuple[str, dict[str, Any]]:
     return "Swin", {"model_type": "swin", **_either_swin(fields)}
 
 
-def _swin_v2(fields: Any, side: int) -> tuple[str, dict[str, Any]]:
+def _swin_v2(fields: Any) -> tuple[str, dict[str, Any]]:
     scales = fields.pretrained_window or ()
     told = [_side("pretrained window", {w}) for w in scales] or [0] * len(fields.depths)
     return "Swinv2", {"model_type": "swinv2", **_either_swin(fields), "pretrained_window_sizes": told}
@@ -64,9 +68,85 @@ def _either_swin(fields: Any) -> dict[str, Any]:
     }
 
 
-_CONFIGS: dict[str, Callable[[Any, int], tuple[str, dict[str, Any]]]] = {
+def _vit(fields: Any) -> tuple[str, dict[str, Any]]:
+    return "ViT", {"model_type": "vit", **_either_vit(fields)}
+
+
+def _deit(fields: Any) -> tuple[str, dict[str, Any]]:
+    if not fields.distilled:  # its own class always has a distillation token
+        return _vit(fields)
+    return "DeiT", {"model_type": "deit", **_either_vit(fields)}
+
+
+def _either_vit(fields: Any) -> dict[str, Any]:
+    return {
+        "patch_size": _side("patch", {fields.patch}),
+        "hidden_size": fields.dim,
+        "num_hidden_layers": fields.depth,
+        "num_attention_heads": fields.heads,
+        "intermediate_size": int(fields.dim * fields.mlp_ratio),
+        "qkv_bias": True,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "hidden_act": "gelu" if fields.gelu == "erf" else "gelu_pytorch_tanh",
+        "initializer_range": 0.02,
+        "layer_norm_eps": 1e-6,
+        "encoder_stride": fields.patch[0],
+    }
+
+
+def _convnext(fields: Any) -> tuple[str, dict[str, Any]]:
+    if len(fields.dims) == 1:
+        raise UserError("transformers has no isotropic ConvNeXt; write another layout")
+    return "ConvNext", {
+        "model_type": "convnext",
+        "patch_size": _side("patch", {fields.patch}),
+        "num_stages": len(fields.dims),
+        "hidden_sizes": list(fields.dims),
+        "depths": list(fields.depths),
+        "hidden_act": "gelu",
+        "initializer_range": 0.02,
+        "layer_norm_eps": 1e-6,
+        "layer_scale_init_value": fields.layer_scale,
+        "drop_path_rate": 0.0,
+    }
+
+
+def _cvt(fields: Any) -> tuple[str, dict[str, Any]]:
+    """Its code computes the exact GELU and cannot be told otherwise; CvT was trained with QuickGELU."""
+    stages = len(fields.dims)
+    return "Cvt", {
+        "model_type": "cvt",
+        "patch_sizes": list(fields.embed_kernel),
+        "patch_stride": list(fields.embed_stride),
+        "patch_padding": list(fields.embed_padding),
+        "embed_dim": list(fields.dims),
+        "num_heads": list(fields.heads),
+        "depth": list(fields.depths),
+        "mlp_ratio": list(fields.mlp_ratio),
+        "qkv_bias": list(fields.qkv_bias),
+        "cls_token": list(fields.class_token),
+        "qkv_projection_method": list(fields.projection),
+        "kernel_qkv": list(fields.kernel),
+        "padding_kv": [kernel // 2 for kernel in fields.kernel],
+        "stride_kv": list(fields.kv_stride),
+        "padding_q": [kernel // 2 for kernel in fields.kernel],
+        "stride_q": [1] * stages,
+        "attention_drop_rate": [0.0] * stages,
+        "drop_rate": [0.0] * stages,
+        "drop_path_rate": [0.0] * stages,
+        "initializer_range": 0.02,
+        "layer_norm_eps": 1e-5,
+    }
+
+
+_CONFIGS: dict[str, Callable[[Any], tuple[str, dict[str, Any]]]] = {
     "Swin": _swin,
     "SwinV2": _swin_v2,
+    "ViT": _vit,
+    "DeiT": _deit,
+    "ConvNeXt": _convnext,
+    "CvT": _cvt,
 }
 
 

@@ -20,11 +20,11 @@ Batch = dict[str, Any]
 
 
 class Work(NamedTuple):
-    """Which batch to read: batch `number` of `epoch`, made of the samples `indices`."""
+    """Which batch to read: batch `number` of `epoch`, made of the samples' `views` (see `Order`)."""
 
     epoch: int
     number: int
-    indices: np.ndarray
+    views: np.ndarray
 
 
 class Bad(NamedTuple):
@@ -44,7 +44,7 @@ class Read(NamedTuple):
 class Reader:
     """Reads, transforms, collates and mixes one batch. A function of (seed, rank, work) and the files alone.
 
-    A picture's own changes and mask follow from (seed, epoch, index), whatever the process. Mixing takes partners from
+    A picture's own changes and mask follow from (seed, epoch, view), whatever the process. Mixing takes partners from
     this batch and draws by rank, so it alone depends on how many processes share an update.
     on_bad: whether a bad picture raises `UserError`, gives its place to another one, or is left out.
     """
@@ -66,9 +66,9 @@ class Reader:
         """ "image" (B, C, H, W) and whatever else the transform gives; "label" (B,), "index" (B,), "name"; "target"."""
         samples: list[_Sample] = []
         bad: list[Bad] = []
-        for index in work.indices.tolist():
-            for candidate in self._candidates(work.epoch, index):
-                sample = self._sample(work.epoch, index, candidate)
+        for view in work.views.tolist():
+            for candidate in self._candidates(work.epoch, view):
+                sample = self._sample(work.epoch, view, candidate)
                 if isinstance(sample, _Sample):
                     samples.append(sample)
                     break
@@ -76,8 +76,8 @@ class Reader:
             else:
                 if self.on_bad == "replace":
                     raise UserError(
-                        f"{self.source.name(index)} and {REPLACEMENTS} others tried in its place cannot be read; "
-                        f"the last: {bad[-1].reason}"
+                        f"{self.source.name(view % len(self.source))} and {REPLACEMENTS} others tried in its place "
+                        f"cannot be read; the last: {bad[-1].reason}"
                     )
         return Read(self._batch(work, samples) if samples else None, bad)
 
@@ -88,19 +88,19 @@ class Reader:
         except (UserError, RunError) as error:
             return error
 
-    def _candidates(self, epoch: int, index: int) -> Iterator[int]:
-        """The sample `index`, and those that may stand in for it."""
-        yield index
+    def _candidates(self, epoch: int, view: int) -> Iterator[int]:
+        """The sample that `view` is one of, and those that may stand in for it."""
+        yield view % len(self.source)
         if self.on_bad == "replace":
-            rng = replacement_stream(self.seed, epoch, index)
+            rng = replacement_stream(self.seed, epoch, view)
             yield from rng.integers(len(self.source), size=REPLACEMENTS).tolist()
 
-    def _sample(self, epoch: int, index: int, candidate: int) -> _Sample | Bad:
-        """Sample `candidate`, changed as `index` would have been."""
+    def _sample(self, epoch: int, view: int, candidate: int) -> _Sample | Bad:
+        """Sample `candidate`, changed as `view` says."""
         try:
             image, label, name = self.source.read(candidate)
             try:
-                tensors = self.transform(image, sample_stream(self.seed, epoch, index))
+                tensors = self.transform(image, sample_stream(self.seed, epoch, view))
             except UserError as error:
                 raise UserError(f"{name}: {error}") from error
         except UserError as error:

@@ -53,3 +53,14 @@ def random_padded_crop(image: Image.Image, pad: int, rng: np.random.Generator) -
     top, left = rng.integers(2 * pad + 1, size=2).tolist()
     # A crop that reaches outside is filled with black: padding and cropping in one
     return image.crop((left - pad, top - pad, left - pad + image.width, top - pad + image.height))
+
+
+def random_reflected_crop(image: Image.Image, size: tuple[int, int], pad: int, rng: np.random.Generator) -> Image.Image:
+    """A random part of `size` (height, width) of the picture mirrored by `pad` pixels at its border: DeiT III's "simple
+    random crop", for a picture that just covers `size`.
+    """
+    height, width = size
+    top = int(rng.integers(image.height + 2 * pad - height + 1))
+    left = int(rng.integers(image.width + 2 * pad - width + 1))
+    padded = functional().pad(image, pad, padding_mode="reflect")
+    return padded.crop((left, top, left + width, top + height))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from muntin.data.crop import crop_box, random_padded_crop, random_resized_crop
+from muntin.data.crop import crop_box, random_padded_crop, random_reflected_crop, random_resized_crop
 
 
 @pytest.mark.parametrize(("size", "aspect"), [((60, 90), 1.0), ((60, 90), 2.0), ((300, 40), 1.0)])
@@ -39,3 +39,13 @@ def test_a_padded_crop_is_a_shift_with_black_borders():
     windows = {padded[top : top + 6, left : left + 6].tobytes() for top in range(5) for left in range(5)}
     rng = np.random.default_rng(0)
     assert {random_padded_crop(photo, 2, rng).tobytes() for _ in range(400)} == windows
+
+
+def test_a_reflected_crop_is_any_part_of_the_mirrored_picture():
+    photo = Image.fromarray(np.arange(1, 64, dtype=np.uint8).reshape(7, 9))
+    padded = np.pad(np.asarray(photo), 2, mode="reflect")
+    windows = {padded[top : top + 6, left : left + 9].tobytes() for top in range(6) for left in range(5)}
+    rng = np.random.default_rng(0)
+    crops = [random_reflected_crop(photo, (6, 9), 2, rng) for _ in range(600)]
+    assert {crop.size for crop in crops} == {(9, 6)}
+    assert {crop.tobytes() for crop in crops} == windows

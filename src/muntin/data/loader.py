@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from muntin.data.bad_files import BadFiles
 from muntin.data.batches import Batch, Read, Reader, Work
 from muntin.data.mixing import Mixing
-from muntin.data.order import Order
+from muntin.data.order import BLOCK, Order
 from muntin.data.source import Source, shards_of
 from muntin.data.transform import Transform
 from muntin.errors import RunError, UserError
@@ -32,6 +32,7 @@ class Loader:
     rank, world: this process's number among how many. Order, augmentation, masks and mixing are functions of
     (seed, epoch, sample or batch number): the global generators are neither read nor changed. See `Order` for how
     samples are shared among processes.
+    repeats: repeated augmentation; how often each sample comes in a row, every time with changes of its own.
     bad_share: 0 stops at the first picture that cannot be read. Above it, such a picture is counted in `bad`, listed in
     the file `bad_list` if there is one, and replaced by another, drawn by (seed, epoch, index), or without shuffling
     left out. When they are more than this share of the source, the loader stops with `UserError`.
@@ -53,10 +54,12 @@ class Loader:
         world: int = 1,
         drop_last: bool = False,
         mixing: Mixing | None = None,
+        repeats: int = 1,
         bad_share: float = 0.0,
         bad_list: Path | None = None,
     ):
-        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("workers", workers, 0)):
+        counts = {"batch_size": (batch_size, 1), "seed": (seed, 0), "workers": (workers, 0), "repeats": (repeats, 1)}
+        for name, (value, least) in counts.items():
             if value < least:
                 raise UserError(f"{name} is {value}; it must be at least {least}")
         if not 0 <= rank < world:
@@ -75,10 +78,16 @@ class Loader:
             rank=rank,
             world=world,
             shards=shards_of(source) if shuffle else None,
+            repeats=repeats,
         )
+        if repeats > 1 and len(source) < BLOCK:
+            raise UserError(
+                f"repeated augmentation ({repeats} repeats) takes whole blocks of {BLOCK} pictures, and here are "
+                f"{len(source)}: add pictures, or set repeats to 1"
+            )
         if (shuffle or drop_last) and not len(self._order):
             raise UserError(
-                f"{len(source)} pictures do not fill one batch of {batch_size} on {world} process(es): "
+                f"{self._order.views} pictures do not fill one batch of {batch_size} on {world} process(es): "
                 "lower the batch size or add pictures"
             )
         self.bad = BadFiles(len(source), bad_share)
@@ -101,7 +110,7 @@ class Loader:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, the first `start` of them skipped without being read. One epoch at a time."""
-        work = [Work(epoch, number, indices) for number, indices in enumerate(self._order.epoch(epoch))][start:]
+        work = [Work(epoch, number, views) for number, views in enumerate(self._order.epoch(epoch))][start:]
         if self._pool is None:
             reads: Iterator[Read] = map(self._reader.read, work)
         else:

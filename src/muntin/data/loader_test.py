@@ -105,6 +105,38 @@ def test_a_sample_is_augmented_alike_in_any_batch_size_and_on_any_rank():
             assert all(torch.equal(whole[i], x) for i, x in zip(batch["index"].tolist(), batch["image"]))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_copies_of_a_picture_are_changed_each_in_its_own_way_and_alike_after_a_resume(workers):
+    whole = list(_loader(count=300, mixing=False, repeats=3, drop_last=True).epoch(1))
+    assert sum(len(batch["index"]) for batch in whole) == 256
+    pictures = {}
+    for batch in whole:
+        for index, image in zip(batch["index"].tolist(), batch["image"]):
+            assert not any(torch.equal(image, other) for other in pictures.setdefault(index, []))
+            pictures[index].append(image)
+    assert sorted(map(len, pictures.values())) == [1] + [3] * 85
+    again = _loader(count=300, mixing=False, repeats=3, drop_last=True, workers=workers).epoch(1, start=28)
+    for one, other in zip(again, whole[28:], strict=True):
+        _same(one, other)
+
+
+def test_processes_share_copies_as_one_would_take_them():
+    how = {"count": 300, "mixing": False, "repeats": 3, "drop_last": True}
+    ranks = [_loader(**how, batch_size=2, rank=rank, world=4).epoch(0) for rank in range(4)]
+    for one, *shares in zip(_loader(**how).epoch(0), *ranks, strict=True):
+        for key in ("index", "image"):
+            assert torch.equal(one[key], torch.stack([share[key] for share in shares], 1).flatten(0, 1))
+
+
+def test_repeats_want_a_whole_block_of_pictures():
+    with pytest.raises(UserError, match=r"takes whole blocks of 256 pictures, and here are 255: add pictures, or"):
+        _loader(count=255, repeats=3, batch_size=1)
+    with pytest.raises(UserError, match="256 pictures do not fill one batch of 300"):
+        _loader(count=300, repeats=3, batch_size=300, drop_last=True)
+    with pytest.raises(UserError, match="repeats is 0; it must be at least 1"):
+        _loader(repeats=0)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_the_global_generators_are_left_alone(workers):
     def states():
@@ -267,6 +299,17 @@ def test_replacements_differ_between_epochs_and_stand_in_with_their_own_label(da
         wanted = np.concatenate(loader._order.epoch(epoch))
         met.append([indices[wanted == index].item() for index in sorted(BAD)])
     assert len({tuple(each) for each in met}) == 3
+
+
+def test_a_bad_picture_is_replaced_in_all_its_copies_and_counted_once(damaged, monkeypatch):
+    monkeypatch.setattr("muntin.data.order.BLOCK", 20)
+    monkeypatch.setattr("muntin.data.loader.BLOCK", 20)
+    repeated = _damaged_loader(damaged, repeats=3, drop_last=True)
+    for epoch in range(3):
+        met = np.concatenate([batch["index"].numpy() for batch in repeated.epoch(epoch)])
+        assert len(met) == 40
+        assert not BAD & set(met.tolist())
+    assert 1 <= len(repeated.bad) <= len(BAD)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from muntin.data import Augment, make_mixing
-from muntin.data.mixing import Mixing, cut_box, cutmix, mixup, soft_target
+from muntin.data.mixing import Draw, Mixing, cut_box, mix, own_share, sides_box, soft_target
 
 
 @pytest.mark.reference
@@ -14,11 +14,11 @@ def test_arithmetic_is_the_recipes(reference, case):
     tensors, metadata = reference(case)
     for name, setting in json.loads(metadata["config"]).items():
         image, labels, lam = tensors[f"input/{name}/image"], tensors[f"input/{name}/labels"], setting["lam_drawn"]
-        if setting["use_cutmix"]:
-            mixed, lam = cutmix(image, (*setting["box_rows"], *setting["box_cols"]))
+        box = (*setting["box_rows"], *setting["box_cols"]) if setting["use_cutmix"] else None
+        if box:
+            lam = own_share(box, image.shape[-2:])
             assert lam == pytest.approx(setting["lam_corrected"], abs=1e-12)
-        else:
-            mixed = mixup(image, lam)
+        mixed = mix(image, image.flip(0), Draw(lam, box))
         target = soft_target(labels, setting["num_classes"], lam, setting["label_smoothing"])
         torch.testing.assert_close(mixed, tensors[f"output/{name}/image"], rtol=0, atol=1e-6)
         torch.testing.assert_close(target, tensors[f"output/{name}/target"], rtol=0, atol=1e-6)
@@ -58,6 +58,67 @@ def test_both_on_switches_between_them():
         kinds["cutmix" if len(values) == 2 else "none" if values[0] in (0, 1) else "mixup"] += 1
     assert abs(kinds["mixup"] / 1000 - 0.45) < 0.06
     assert abs(kinds["cutmix"] / 1000 - 0.15) < 0.05
+
+
+def _batch(count):
+    return {"image": torch.randn(count, 2, 9, 12), "label": torch.arange(count) % 4}
+
+
+def _one_by_one(batch, draws, smoothing):
+    """What the recipes' text says (specs section 2), picture by picture."""
+    image, label = batch["image"], batch["label"]
+    expected, targets = image.clone(), torch.zeros(len(image), 4)
+    for i, draw in enumerate(draws):
+        j, lam = len(image) - 1 - i, draw.lam
+        if draw.box is None:
+            expected[i] = lam * image[i] + (1 - lam) * image[j]
+        else:
+            top, bottom, left, right = draw.box
+            expected[i, :, top:bottom, left:right] = image[j, :, top:bottom, left:right]
+            lam = 1 - (bottom - top) * (right - left) / (9 * 12)
+        for place, share in ((i, lam), (j, 1 - lam)):
+            targets[i] += share * smoothing / 4
+            targets[i, label[place]] += share * (1 - smoothing)
+    return expected, targets
+
+
+@pytest.mark.parametrize("count", [6, 7])
+@pytest.mark.parametrize(("mode", "order"), [("element", range(7)), ("pair", (0, 1, 2, 3, 2, 1, 0))])
+def test_pairs_or_pictures_have_draws_of_their_own(mode, order, count):
+    mixing = Mixing(4, mixup=0.8, cutmix=1.0, mix_mode=mode, mix_probability=0.8, smoothing=0.1)
+    if count == 6 and mode == "pair":
+        order = (0, 1, 2, 2, 1, 0)
+    kinds, batch = set(), _batch(count)
+    for seed in range(20):
+        mixed, rng = mixing(batch, np.random.default_rng(seed)), np.random.default_rng(seed)
+        drawn = [mixing.draw((9, 12), rng) for _ in set(order[:count])]
+        image, target = _one_by_one(batch, [drawn[number] for number in order[:count]], 0.1)
+        torch.testing.assert_close(mixed["image"], image)
+        torch.testing.assert_close(mixed["target"], target)
+        kinds |= {"cutmix" if draw.box else "mixup" if draw.lam < 1 else "none" for draw in drawn}
+    assert kinds == {"cutmix", "mixup", "none"}
+
+
+@pytest.mark.parametrize("mode", ["batch", "pair", "element"])
+def test_the_middle_picture_of_an_odd_batch_stays_as_it_is(mode):
+    batch, others_change = _batch(5), False
+    for seed in range(20):
+        mixed = Mixing(4, mixup=0.8, cutmix=1.0, mix_mode=mode)(batch, np.random.default_rng(seed))
+        torch.testing.assert_close(mixed["image"][2], batch["image"][2])
+        torch.testing.assert_close(mixed["target"][2], torch.eye(4)[2])
+        others_change |= not torch.equal(mixed["image"][0], batch["image"][0])
+    assert others_change
+
+
+def test_sides_of_the_box_can_be_drawn_instead_of_lambda():
+    boxes = [sides_box((10, 20), (0.2, 0.5), np.random.default_rng(seed)) for seed in range(3000)]
+    heights, widths = {b - t for t, b, _, _ in boxes}, {r - left for _, _, left, r in boxes}
+    assert (heights, widths) == (set(range(2, 6)), set(range(4, 11)))
+    assert all(0 <= t < b <= 10 and 0 <= left < r <= 20 for t, b, left, r in boxes)
+    assert ({t for t, *_ in boxes}, {r for *_, r in boxes}) == (set(range(9)), set(range(4, 21)))
+    mixing = make_mixing(Augment(cutmix=1.0, cutmix_sides=(0.5, 0.5), mix_mode="element"), 4)
+    target = mixing(_batch(4), np.random.default_rng(0))["target"]
+    torch.testing.assert_close(target, torch.eye(4) * (1 - 24 / 108) + torch.eye(4).flip(0) * 24 / 108)
 
 
 def test_smoothing_alone_gives_targets_and_leaves_pictures():

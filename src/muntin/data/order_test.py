@@ -37,3 +37,28 @@ def test_epochs_and_seeds_differ_and_repeat():
     assert first == order.epoch(0)[0].tolist()
     assert first != order.epoch(1)[0].tolist()
     assert first != Order(50, 50, seed=1, shuffle=True, drop_last=False, rank=0, world=1).epoch(0)[0].tolist()
+
+
+def test_repeats_come_in_a_row_and_an_epoch_is_cut_to_whole_blocks():
+    count, (order,) = 600, _orders(600, 32, 1, shuffle=True, drop_last=True, repeats=3)
+    views = np.concatenate(order.epoch(0))
+    assert len(views) == 512
+    samples, copies = views % count, views // count
+    assert copies.tolist() == (np.arange(512) % 3).tolist()
+    assert (samples[0:510:3] == samples[1:510:3]).all()
+    assert (samples[0:510:3] == samples[2:510:3]).all()
+    assert len(set(samples.tolist())) == 171
+    assert len(set(views.tolist())) == 512
+
+
+def test_copies_go_to_different_processes_which_together_take_what_one_would():
+    one = Order(600, 12, seed=3, shuffle=True, drop_last=True, rank=0, world=1, repeats=3).epoch(2)
+    ranks = [order.epoch(2) for order in _orders(600, 4, 3, shuffle=True, drop_last=True, repeats=3)]
+    for whole, *shares in zip(one, *ranks, strict=True):
+        assert sorted(np.concatenate(shares)) == sorted(whole)
+        assert all(len(set((share % 600).tolist())) == 4 for share in shares)
+
+
+def test_without_repeats_every_sample_counts():
+    (order,) = _orders(300, 1, 1, shuffle=True, drop_last=True, repeats=1)
+    assert sorted(np.concatenate(order.epoch(0))) == list(range(300))

@@ -96,17 +96,20 @@ class Preprocess:
 
     def resize(self, image: Image.Image) -> Image.Image:
         """Resize and crop, or warp, to `image_size`."""
-        resampling = RESAMPLING[self.interpolation]
         height, width = self.image_size
         if not self.crop_ratio:
+            resampling = RESAMPLING[self.interpolation]
             return image if image.size == (width, height) else image.resize((width, height), resampling)
-        cover_w, cover_h = _cover(image.size, int(width / self.crop_ratio), int(height / self.crop_ratio))
-        if cover_w * cover_h > PIXEL_LIMIT:
-            raise UserError(f"a picture of {image.width} x {image.height} would become {cover_w} x {cover_h}: crop it")
-        if image.size != (cover_w, cover_h):
-            image = image.resize((cover_w, cover_h), resampling)
-        left, top = round((cover_w - width) / 2), round((cover_h - height) / 2)
+        image = self.cover(image, int(height / self.crop_ratio), int(width / self.crop_ratio))
+        left, top = round((image.width - width) / 2), round((image.height - height) / 2)
         return image if image.size == (width, height) else image.crop((left, top, left + width, top + height))
+
+    def cover(self, image: Image.Image, height: int, width: int) -> Image.Image:
+        """Resize, keeping the aspect, until the picture just covers height x width."""
+        size = _cover(image.size, width, height)
+        if size[0] * size[1] > PIXEL_LIMIT:
+            raise UserError(f"a picture of {image.width} x {image.height} would become {size[0]} x {size[1]}: crop it")
+        return image if image.size == size else image.resize(size, RESAMPLING[self.interpolation])
 
     def to_tensor(self, image: Image.Image) -> Tensor:
         """An 8-bit picture in the model's mode -> float32 (C, H, W): (x / 255 - mean) / std.

@@ -14,9 +14,9 @@ def order_stream(seed: int, epoch: int) -> np.random.Generator:
     return np.random.default_rng((0, seed, epoch))
 
 
-def sample_stream(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """For one sample's augmentation and mask."""
-    return np.random.default_rng((1, seed, epoch, index))
+def sample_stream(seed: int, epoch: int, view: int) -> np.random.Generator:
+    """For one sample's augmentation and mask; `view` is its number or, for a copy of it, one of its own (`Order`)."""
+    return np.random.default_rng((1, seed, epoch, view))
 
 
 def batch_stream(seed: int, epoch: int, number: int, rank: int) -> np.random.Generator:
@@ -24,6 +24,6 @@ def batch_stream(seed: int, epoch: int, number: int, rank: int) -> np.random.Gen
     return np.random.default_rng((2, seed, epoch, number, rank))
 
 
-def replacement_stream(seed: int, epoch: int, index: int) -> np.random.Generator:
+def replacement_stream(seed: int, epoch: int, view: int) -> np.random.Generator:
     """For which samples are tried in the place of one that cannot be read."""
-    return np.random.default_rng((3, seed, epoch, index))
+    return np.random.default_rng((3, seed, epoch, view))

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from muntin.data.affine import random_affine
 from muntin.data.augment import Augment
-from muntin.data.crop import random_padded_crop, random_resized_crop
+from muntin.data.color import color_jitter
+from muntin.data.crop import random_padded_crop, random_reflected_crop, random_resized_crop
 from muntin.data.erasing import random_erasing
 from muntin.data.masking import MaskGenerator
 from muntin.data.preprocess import RESAMPLING, Preprocess
 from muntin.data.randaugment import RandAugment
+from muntin.data.three_augment import three_augment
 from muntin.data.vision import functional
 from muntin.errors import UserError
 
@@ -84,15 +86,20 @@ class _Training:
             )
         if augment.randaugment:
             image = self.randaugment(image, rng)
+        if augment.three_augment:
+            image = three_augment(image, rng)
+        if augment.color_jitter and not augment.randaugment:  # timm's rule, which the published recipes rely on
+            image = color_jitter(image, augment.color_jitter, rng)
         x = self.preprocess.to_tensor(image)
         if augment.erasing:
             x = random_erasing(x, augment.erasing, rng)
         return {"image": x}
 
     def _cropped(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        augment = self.augment
+        augment, size = self.augment, self.preprocess.image_size
+        if self.crop == "simple":
+            return random_reflected_crop(self.preprocess.cover(image, *size), size, augment.pad, rng)
         if self.crop == "resized":
-            size = self.preprocess.image_size
             return random_resized_crop(image, size, augment.crop_scale, augment.crop_ratio, self.resampling, rng)
         image = self.preprocess.resize(image)
         return random_padded_crop(image, augment.pad, rng) if self.crop == "padded" else image

@@ -67,3 +67,44 @@ def test_grey_pictures_go_through_the_whole_recipe():
     transform = train_transform(preprocess, RECIPE)
     for seed in range(40):
         assert transform(_photo(), np.random.default_rng(seed))["image"].shape == (1, 28, 28)
+
+
+def test_the_simple_crop_keeps_the_scale_and_the_aspect():
+    transform = train_transform(PREPROCESS, Augment(crop="simple"))
+    photo = _photo()  # 90 high, 70 wide: 64 wide makes it 82 high
+    mirrored = np.pad(np.asarray(photo.resize((64, 82), Image.Resampling.BICUBIC)), ((4, 4), (4, 4), (0, 0)), "reflect")
+    whole = PREPROCESS.to_tensor(Image.fromarray(mirrored))
+    tops = set()
+    for seed in range(30):
+        image = transform(photo, np.random.default_rng(seed))["image"]
+        (place,) = [
+            (top, left)
+            for top in range(90 - 48 + 1)
+            for left in range(9)
+            if torch.equal(whole[:, top : top + 48, left : left + 64], image)
+        ]
+        tops.add(place[0])
+    assert min(tops) < 12
+    assert max(tops) > 30
+
+
+def test_colour_jitter_has_no_effect_beside_randaugment():
+    changes = {"flip": 0.5, "color_jitter": 0.3}
+    with_jitter, without = (
+        [train_transform(PREPROCESS, augment)(_photo(), np.random.default_rng(seed))["image"] for seed in range(5)]
+        for augment in (Augment(randaugment=9, **changes), Augment(randaugment=9, flip=0.5))
+    )
+    assert all(map(torch.equal, with_jitter, without))
+    plain = train_transform(PREPROCESS, Augment(flip=0.5))(_photo(), np.random.default_rng(0))["image"]
+    jittered = train_transform(PREPROCESS, Augment(**changes))(_photo(), np.random.default_rng(0))["image"]
+    assert not torch.equal(plain, jittered)
+
+
+def test_three_augment_and_jitter_come_after_crop_and_flip_in_both_colours():
+    for mean, std in (((0.5,) * 3, (0.5,) * 3), ((0.13,), (0.3,))):
+        preprocess = Preprocess(image_size=(20, 20), mean=mean, std=std)
+        transform = train_transform(
+            preprocess, Augment(crop="simple", flip=0.5, three_augment=True, color_jitter=0.3, erasing=0.25)
+        )
+        images = [transform(_photo(), np.random.default_rng(seed))["image"] for seed in range(20)]
+        assert {image.shape for image in images} == {(len(mean), 20, 20)}

@@ -33,3 +33,38 @@ def test_the_average_is_an_eval_module_of_its_own():
     assert not ema.module.training
     assert task.training
     assert not any(p.requires_grad for p in ema.module.parameters())
+
+
+class Tracked(nn.Module):
+    """Weights, the statistics of a batch norm, and buffers of every other kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+        self.register_buffer("index", torch.arange(4))
+        self.register_buffer("seen", torch.zeros(2, dtype=torch.bool))
+        self.register_buffer("exact", torch.zeros(2, dtype=torch.float64))
+        self.register_buffer("nothing", torch.zeros(0))
+
+    def forward(self, x):
+        self.index += 1
+        self.seen[:] = True
+        self.exact += 1
+        return self.norm(x).square().sum()
+
+
+def test_the_whole_state_dict_follows_a_net_with_batch_norm_in_training():
+    task, decay = Tracked(), 0.9
+    ema, optimizer = Ema(task, decay), torch.optim.SGD(task.parameters(), lr=0.1)
+    expected = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+    for seed in range(4):
+        task(torch.randn(8, 3, generator=torch.Generator().manual_seed(seed)) + 5).backward()
+        optimizer.step()
+        ema.update()
+        for name, tensor in task.state_dict().items():
+            floating = tensor.is_floating_point()
+            expected[name] = decay * expected[name] + (1 - decay) * tensor if floating else tensor.clone()
+    assert ema.module.norm.num_batches_tracked == 4
+    assert ema.module.seen.all()
+    for name, tensor in ema.module.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name])

@@ -1,4 +1,4 @@
-"""AdamW as the papers use it: what decays, and how fast each depth learns.
+"""The papers' optimizers: what decays, and how fast each depth learns.
 
 Weight decay skips 1-D parameters, biases, and what a module names in `no_weight_decay()` (Swin, optimizer.py).
 Layer-wise decay of the learning rate (BEiT, SimMIM fine-tuning) follows `task.layers()`, never the names of parameters.
@@ -7,21 +7,27 @@ Layer-wise decay of the learning rate (BEiT, SimMIM fine-tuning) follows `task.l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
-from muntin.engine.ranges import above_zero, not_negative, require
+from muntin.engine.lamb import Lamb
+from muntin.engine.ranges import above_zero, listed, not_negative, require
 from muntin.errors import UserError
+
+Kind = Literal["adamw", "sgd", "lamb"]
 
 FUSED_DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optim:
-    """The optimizer, AdamW."""
+    """The optimizer."""
 
+    kind: Kind = "adamw"
+    """adamw; sgd, with momentum (ViT and CvT fine-tuning), whose weight decay is part of the gradient; lamb (DeiT III),
+    whose published clip_grad is 1."""
     lr: float = 1e-3
     """Peak learning rate, stated for an update of `lr_batch` images."""
     lr_batch: int = 0
@@ -29,9 +35,11 @@ class Optim:
     weight_decay: float = 0.05
     """Weight decay; 1-D parameters, biases and what a module exempts (bias tables, position embeddings) have none."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Decay rates of the running mean and the running square of the gradients."""
+    """adamw and lamb: decay rates of the running mean and the running square of the gradients."""
     eps: float = 1e-8
-    """Added to the root of the running square."""
+    """adamw and lamb: added to the root of the running square."""
+    momentum: float = 0.9
+    """sgd: decay rate of the running sum of the gradients, in [0, 1)."""
     clip_grad: float = 5.0
     """Largest norm of all gradients together; longer ones are scaled down to it. 0: off."""
     layer_decay: float = 1.0
@@ -41,11 +49,13 @@ class Optim:
         require(
             self,
             {
+                "kind": (self.kind in get_args(Kind), listed(get_args(Kind))),
                 "lr": not_negative(self.lr),
                 "lr_batch": not_negative(self.lr_batch),
                 "weight_decay": not_negative(self.weight_decay),
                 "betas": (all(0 <= beta < 1 for beta in self.betas), "two numbers, each at least 0 and below 1"),
                 "eps": above_zero(self.eps),
+                "momentum": (0 <= self.momentum < 1, "at least 0 and below 1"),
                 "clip_grad": not_negative(self.clip_grad),
                 "layer_decay": (0 < self.layer_decay <= 1, "above 0 and at most 1 (1: off)"),
             },
@@ -92,15 +102,22 @@ def parameter_groups(task: nn.Module, optim: Optim) -> list[dict[str, Any]]:
     return [groups[key] for key in sorted(groups)]
 
 
-def build_optimizer(task: nn.Module, optim: Optim, batch_size: int) -> torch.optim.AdamW:
-    """AdamW over `parameter_groups`, each group at its own peak rate; one fused kernel a group where there is one.
+def build_optimizer(task: nn.Module, optim: Optim, batch_size: int) -> torch.optim.Optimizer:
+    """The optimizer over `parameter_groups`, each group at its own peak rate; torch's in one fused kernel a group where
+    there is one.
 
     batch_size: images an update, over all processes and micro-steps.
     """
     peak = optim.lr * optim.scale(batch_size)
     groups = [group | {"lr": peak * group["lr_scale"]} for group in parameter_groups(task, optim)]
     fused = all(p.device.type in FUSED_DEVICES and p.is_floating_point() for g in groups for p in g["params"])
-    return torch.optim.AdamW(groups, lr=peak, betas=optim.betas, eps=optim.eps, fused=fused)
+    match optim.kind:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=peak, betas=optim.betas, eps=optim.eps, fused=fused)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=peak, momentum=optim.momentum, fused=fused)
+        case "lamb":
+            return Lamb(groups, lr=peak, betas=optim.betas, eps=optim.eps)
 
 
 def _depths(task: nn.Module, names: dict[nn.Parameter, str]) -> dict[nn.Parameter, int]:

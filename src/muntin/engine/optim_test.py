@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from muntin.engine import Schedule, Training, fit
 from muntin.engine.optim import Optim, build_optimizer, parameter_groups
-from muntin.errors import UserError
+from muntin.errors import RunError, UserError
 
 
 class Block(nn.Module):
@@ -111,9 +112,80 @@ def test_the_fused_kernel_is_used_on_cpu():
     assert build_optimizer(Stack(), Optim(), batch_size=1).defaults["fused"] is True
 
 
+def test_sgd_sums_gradients_with_momentum_and_takes_decay_as_a_part_of_them():
+    task = Stack(depth=1)
+    weight, bias = task.head.weight, task.head.bias
+    expected = [p.detach().clone() for p in (weight, bias)]
+    optimizer = build_optimizer(task, Optim(kind="sgd", lr=0.1, momentum=0.8, weight_decay=0.5), batch_size=1)
+    sums = [torch.zeros_like(p) for p in expected]
+    for _ in range(3):
+        weight.grad, bias.grad = torch.full_like(weight, 0.3), torch.full_like(bias, 0.2)
+        optimizer.step()
+        for number, (gradient, decay) in enumerate(((0.3, 0.5), (0.2, 0.0))):
+            sums[number] = 0.8 * sums[number] + gradient + decay * expected[number]
+            expected[number] = expected[number] - 0.1 * sums[number]
+    torch.testing.assert_close([weight.detach(), bias.detach()], expected)
+
+
+class Regression(Stack):
+    def forward(self, batch):
+        return self.losses(batch)
+
+    def losses(self, batch):
+        x = batch["image"]
+        for block in self.blocks:
+            x = block.norm(block.linear(x)) + block.table.mean() + block.cpb(x[:, :2])
+        return {"square": (self.head(x) - batch["label"]).square().mean()}
+
+
+class Rows:
+    """Six batches an epoch; those of `broken_at`, (epoch, number), cannot be read."""
+
+    def __init__(self, broken_at=None):
+        self.broken_at = broken_at
+
+    def __len__(self):
+        return 6
+
+    def epoch(self, epoch, start=0):
+        for number in range(start, 6):
+            if (epoch, number) == self.broken_at:
+                raise RunError("broken")
+            x = torch.randn(4, 4, generator=torch.Generator().manual_seed(10 * epoch + number))
+            yield {"image": x, "label": x[:, :2] * 2}
+
+
+@pytest.mark.parametrize(
+    "values", [{"kind": "adamw"}, {"kind": "sgd"}, {"kind": "sgd", "momentum": 0.0}, {"kind": "lamb"}]
+)
+def test_every_kind_learns_and_goes_on_after_a_stop_as_if_there_had_been_none(tmp_path, values):
+    def run(out, rows, **how):
+        torch.manual_seed(0)
+        return fit(
+            Regression(depth=2),
+            rows,
+            optim=Optim(lr=0.03, layer_decay=0.9, **values),
+            schedule=Schedule(epochs=10, warmup_epochs=1, warmup_lr=1e-3, min_lr=1e-3),
+            training=Training(batch_size=4, precision="fp32", threads=1, save_steps=2),
+            out=out,
+            **how,
+        )
+
+    whole = run(tmp_path / "whole", Rows())
+    with pytest.raises(RunError, match="broken"):
+        run(tmp_path / "broken", Rows(broken_at=(6, 3)))
+    resumed = run(tmp_path / "broken", Rows(), resume=True)
+    for name, tensor in whole.task.state_dict().items():
+        assert torch.equal(resumed.task.state_dict()[name], tensor), name
+    losses = [line["loss"] for line in whole.history if line["split"] == "train"]
+    assert losses[-1] < 0.5 * losses[0]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"kind": "adam"}, "kind is adam; it must be adamw, sgd or lamb"),
+        ({"momentum": 1.0}, "momentum is 1.0; it must be at least 0 and below 1"),
         ({"layer_decay": 0.0}, "layer_decay is 0.0; it must be above 0 and at most 1"),
         ({"layer_decay": 1.5}, "layer_decay is 1.5"),
         ({"lr": -1.0}, "lr is -1.0; it must be a finite number of at least 0"),

@@ -37,7 +37,8 @@ def memory_report(
     parts = {
         "parameters": _bytes(task.state_dict().values()),
         "gradients": _bytes(trained),
-        "optimizer": moments or 2 * _bytes(trained),  # AdamW's two averages come with the first update
+        # its averages come with the first update; SGD has one
+        "optimizer": moments or (2 if "betas" in optimizer.defaults else 1) * _bytes(trained),
         "EMA": _bytes(ema.module.state_dict().values()) if ema else 0,
     }
     counted = ", ".join(f"{name} {in_words(count)}" for name, count in parts.items() if count)

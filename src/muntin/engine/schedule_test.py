@@ -1,4 +1,5 @@
 import json
+import math
 import os
 from pathlib import Path
 
@@ -49,6 +50,47 @@ def test_every_update_has_the_official_learning_rate(curve):
         assert ours == pytest.approx(row, rel=1e-12, abs=0)
 
 
+def _rates(schedule, peak, updates_per_epoch):
+    return [schedule.lr(update, peak, updates_per_epoch) for update in range(schedule.epochs * updates_per_epoch)]
+
+
+def _cosine(t, warmup, total, peak, start, end):
+    """timm's cosine per epoch; its clock is not shifted by the warm-up (specs/deit.md, section 4)."""
+    if t < warmup:
+        return start + t * (peak - start) / warmup
+    return end + 0.5 * (peak - end) * (1 + math.cos(math.pi * t / total))
+
+
+@pytest.mark.parametrize(
+    ("clock", "times"),
+    [("epoch", range(30)), ("late_epoch", [0, *range(29)])],  # CvT; DeiT: epochs 0 and 1 both run at t = 0
+)
+def test_clocks_of_epochs_are_cvts_and_deits(clock, times):
+    schedule = Schedule(clock=clock, epochs=30, warmup_epochs=5, warmup_lr=1e-6, min_lr=1e-5, warmup_prefix=False)
+    expected = [_cosine(t, 5, 30, 1e-3, 1e-6, 1e-5) for t in times for _ in range(4)]
+    assert _rates(schedule, 1e-3, 4) == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize(("kind", "min_lr"), [("cosine", 0.0), ("linear_to_min", 1e-5)])
+def test_the_clock_of_updates_is_vits(kind, min_lr):
+    schedule = Schedule(kind=kind, clock="update", epochs=4, warmup_epochs=1.5, warmup_lr=0, min_lr=min_lr)
+    warm, total, base = 15, 40, 3e-3
+    for step, rate in enumerate(_rates(schedule, base, 10)):
+        progress = min(max((step - warm) / (total - warm), 0), 1)
+        curve = (
+            base * 0.5 * (1 + math.cos(math.pi * progress))
+            if kind == "cosine"
+            else 1e-5 + (base - 1e-5) * (1 - progress)
+        )
+        assert rate == pytest.approx(curve * min(1, step / warm), rel=1e-12, abs=0)
+
+
+def test_an_inclusive_warm_up_ends_at_the_peak():
+    schedule = Schedule(clock="inclusive_update", epochs=2, warmup_epochs=1, warmup_lr=0, min_lr=0)
+    assert [schedule.lr(update, 3.0, 4) for update in range(5)] == [0.0, 1.0, 2.0, 3.0, 3.0]
+    assert schedule.lr(0, 3.0, 1) == 0.0
+
+
 def test_scaling_touches_the_absolute_rates_alone():
     schedule = Schedule(warmup_lr=1e-6, min_lr=1e-5).scaled(2.0)
     assert (schedule.warmup_lr, schedule.min_lr) == (2e-6, 2e-5)
@@ -82,6 +124,7 @@ def test_a_fraction_of_an_epoch_can_be_warm_up():
         {"decay_rate": -0.1},
         {"decay_rate": float("inf")},
         {"kind": "cosin"},
+        {"clock": "step"},
         {"kind": "step", "decay_epochs": 0},
         {"kind": "multistep"},
         {"kind": "multistep", "milestones": (50, 40)},

@@ -1,4 +1,4 @@
-"""One update of the weights: micro-steps, mean over processes, clipping, AdamW."""
+"""One update of the weights: micro-steps, mean over processes, clipping, optimizer."""
 
 from __future__ import annotations
 

@@ -11,21 +11,31 @@ from muntin.errors import UserError
 
 
 class Readout(nn.Module):
-    """Norm, then a linear classifier of one vector a picture: the levels and prefix tokens of a backbone -> (B, K).
+    """One vector a picture, then a linear classifier: the levels and prefix tokens of a backbone -> (B, K).
 
-    Its children say which vector. num_classes = 0 leaves the vector itself, (B, C). eps: of the norm.
+    Its children say which vector, and where the norm stands. num_classes = 0 leaves the vector itself, (B, C). eps: of
+    the norm. representation: width of a linear map with tanh before the classifier (ViT, sec. 3.1: for pre-training);
+    0: none.
     """
 
-    def __init__(self, dim: int, num_classes: int, eps: float = 1e-5):
+    def __init__(self, dim: int, num_classes: int, eps: float = 1e-5, representation: int = 0):
         super().__init__()
-        self.norm = nn.LayerNorm(dim, eps)
+        self.norm: nn.Module = nn.LayerNorm(dim, eps)
+        self.representation = nn.Linear(dim, representation) if representation else None
+        self.width = representation or dim  # channels of the vector that is classified
         self.set_head(num_classes)
+        _initialise_head(self.representation, 1.0)
 
     def forward(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         return self.head(self.pool(levels, prefix))
 
     def pool(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
-        """The vector that is classified: (B, C)."""
+        """What the classifier is given: (B, C), or (B, representation)."""
+        vector = self.vector(levels, prefix)
+        return vector if self.representation is None else self.representation(vector).tanh()
+
+    def vector(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
+        """What stands for the picture: (B, C)."""
         raise NotImplementedError
 
     @property
@@ -33,7 +43,7 @@ class Readout(nn.Module):
         return self.head.out_features if isinstance(self.head, nn.Linear) else 0
 
     def set_head(self, num_classes: int, scale: float = 1.0) -> None:
-        """A new linear classifier, or none for 0 classes, where the norm's weights are and of their type.
+        """A new linear classifier, or none for 0 classes, on the default device.
 
         scale: what its fresh weights are multiplied by; 0 starts it at zero, with equal odds for all classes.
         """
@@ -44,29 +54,24 @@ class Readout(nn.Module):
         return [self.head]
 
     def initialise(self) -> None:
-        """Norm 1 and 0, classifier weights N(0, 0.02), bias 0."""
-        self.norm.reset_parameters()
-        for head in self.heads():
-            _initialise_head(head, 1.0)
+        """Norm 1 and 0, linear maps N(0, 0.02), biases 0."""
+        if isinstance(self.norm, nn.LayerNorm):
+            self.norm.reset_parameters()
+        for linear in (self.representation, *self.heads()):
+            _initialise_head(linear, 1.0)
 
     def _fresh(self, num_classes: int, scale: float) -> nn.Module:
         if num_classes < 0:
             raise UserError(f"num_classes is {num_classes}; it must be 0 (features) or more")
         head = nn.Linear(self.width, num_classes) if num_classes else nn.Identity()
-        head = head.to(self.norm.weight.device, self.norm.weight.dtype)
         _initialise_head(head, scale)
         return head
-
-    @property
-    def width(self) -> int:
-        """Channels of the vector that is classified."""
-        return self.norm.normalized_shape[0]
 
 
 class PooledReadout(Readout):
     """Classifies the mean over the cells of the coarsest level, after the norm (Swin; ViT without class token)."""
 
-    def pool(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
+    def vector(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
         """Normalised mean of the coarsest level: (B, C, *S) -> (B, C)."""
         return self.norm(levels[-1].movedim(1, -1)).flatten(1, -2).mean(1)
 
@@ -74,44 +79,34 @@ class PooledReadout(Readout):
 class MeanNormReadout(Readout):
     """Classifies the mean over the cells of the coarsest level, normalised after the mean (ConvNeXt, MAE, BEiT)."""
 
-    def pool(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
+    def vector(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
         """Mean of the coarsest level, normalised: (B, C, *S) -> (B, C)."""
         return self.norm(levels[-1].flatten(2).mean(-1))
 
 
+class MeanReadout(MeanNormReadout):
+    """Classifies the mean over the cells of the coarsest level as it is (ResNet)."""
+
+    def __init__(self, dim: int, num_classes: int):
+        super().__init__(dim, num_classes)
+        self.norm = nn.Identity()
+
+
 class TokenReadout(Readout):
-    """Classifies the class token, the first of the prefix (ViT, CvT).
+    """Classifies the class token, the first of the prefix (ViT, CvT)."""
 
-    representation: width of a linear map with tanh between norm and classifier (ViT, sec. 3.1: pre-training alone);
-    0: none.
-    """
-
-    def __init__(self, dim: int, num_classes: int, eps: float = 1e-5, representation: int = 0):
-        nn.Module.__init__(self)
-        self.norm = nn.LayerNorm(dim, eps)
-        self.representation = nn.Linear(dim, representation) if representation else None
-        self.set_head(num_classes)
-
-    def pool(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
-        """Normalised class token: (B, P, C) -> (B, C), or (B, representation)."""
-        token = self.norm(_token(prefix, 0))
-        return token if self.representation is None else self.representation(token).tanh()
-
-    def initialise(self) -> None:
-        """As any readout; the representation N(0, 0.02), bias 0."""
-        super().initialise()
-        if self.representation is not None:
-            _initialise_head(self.representation, 1.0)
-
-    @property
-    def width(self) -> int:
-        return self.representation.out_features if self.representation is not None else super().width
+    def vector(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
+        """Normalised class token: (B, P, C) -> (B, C)."""
+        return self.norm(_token(prefix, 0))
 
 
 class DistilledReadout(Readout):
     """Classifies class token and distillation token by a head each (DeiT, sec. 3): their pair in training mode, for a
     loss each; in evaluation the mean of both logits, as the official code (the paper adds probabilities).
     """
+
+    def __init__(self, dim: int, num_classes: int, eps: float = 1e-5):
+        super().__init__(dim, num_classes, eps)
 
     def forward(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         tokens = self.norm(_token(prefix, 0)), self.norm(_token(prefix, 1))
@@ -120,7 +115,7 @@ class DistilledReadout(Readout):
             return by_class, by_distillation
         return (by_class + by_distillation) / 2
 
-    def pool(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
+    def vector(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
         """Mean of the two normalised tokens: (B, P, C) -> (B, C)."""
         return (self.norm(_token(prefix, 0)) + self.norm(_token(prefix, 1))) / 2
 
@@ -142,7 +137,7 @@ def _token(prefix: Tensor | None, number: int) -> Tensor:
     return prefix[:, number]
 
 
-def _initialise_head(head: nn.Module, scale: float) -> None:
+def _initialise_head(head: nn.Module | None, scale: float) -> None:
     if isinstance(head, nn.Linear):
         nn.init.trunc_normal_(head.weight, std=0.02)
         nn.init.zeros_(head.bias)
@@ -153,11 +148,11 @@ def _initialise_head(head: nn.Module, scale: float) -> None:
 class LevelNorms(nn.Module):
     """A layer norm for every level that a dense head reads: levels (B, C_i, *S_i) -> the chosen ones, normalised."""
 
-    def __init__(self, channels: Sequence[int], out_levels: Sequence[int] | None = None):
+    def __init__(self, channels: Sequence[int], out_levels: Sequence[int] | None = None, eps: float = 1e-5):
         super().__init__()
         self.out_levels = tuple(range(len(channels)) if out_levels is None else out_levels)
         self.norms = nn.ModuleDict(
-            {str(i): nn.LayerNorm(channels[i]) for i in self.out_levels}
+            {str(i): nn.LayerNorm(channels[i], eps) for i in self.out_levels}
         )  # named after the level
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:

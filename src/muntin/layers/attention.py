@@ -14,7 +14,7 @@ from muntin.ops.window_attention import Backend, window_attention, window_probab
 
 from .linear import Linear
 
-PlainBackend = Literal["auto", "reference", "sdpa"]  # for attention of all tokens; auto is sdpa
+PlainBackend = Literal["auto", "reference", "sdpa"]  # for attention of all tokens, see `ops.attention.attend`
 PLAIN_BACKENDS: tuple[PlainBackend, ...] = ("auto", "reference", "sdpa")
 
 
@@ -51,7 +51,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         q, k, v = self._heads(x)
-        out = attend(q, k, v, bias, "reference" if self.backend == "reference" else "sdpa")
+        out = attend(q, k, v, bias, self.backend)
         return self.dropout(self.proj(out.transpose(1, 2).flatten(-2)))
 
     @torch.no_grad()

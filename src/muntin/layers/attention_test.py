@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from muntin.layers.attention import WindowAttention
+from muntin.layers.attention import Attention, QueryValueBias, WindowAttention
 from muntin.layers.position import TableBias
 from muntin.ops.grouping import SMALL_MAP_RULES, gather_bias
 
@@ -62,3 +62,35 @@ def test_an_attention_map_stays_in_its_window():
     assert (
         int((attention(shift=(0, 0)).attention_map(torch.randn(1, 6, 8, DIM).double(), (4, 5)) > 0).sum()) == HEADS * 12
     )
+
+
+# --- all tokens with all ---
+
+
+def plain(heads: int = 2, dim: int = 6) -> Attention:
+    torch.manual_seed(0)
+    return Attention(nn.Linear(dim, 3 * dim), dim=dim, heads=heads).double()
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference", "sdpa"])
+@pytest.mark.parametrize("biased", [False, True])
+def test_every_token_is_a_weighted_mean_of_all_values(backend, biased):
+    module, x = plain(), torch.randn(2, 5, 6).double()
+    module.backend = backend
+    bias = torch.randn(2, 5, 5).double() if biased else None
+    q, k, v = module.qkv(x).reshape(2, 5, 3, 2, 3).permute(2, 0, 3, 1, 4)
+    logits = q @ k.mT / 3**0.5 + (bias if biased else 0)
+    mixed = (logits.softmax(-1) @ v).permute(0, 2, 1, 3).reshape(2, 5, 6)
+    torch.testing.assert_close(module(x, bias), module.proj(mixed))
+    shown = module.attention_map(x, 3, bias)
+    torch.testing.assert_close(shown, logits.softmax(-1)[:, :, 3].detach())
+
+
+def test_queries_and_values_have_a_bias_and_keys_have_none():
+    qkv = QueryValueBias(4)
+    nn.init.normal_(qkv.weight)
+    nn.init.ones_(qkv.q_bias)
+    nn.init.constant_(qkv.v_bias, 2.0)
+    x = torch.randn(3, 4)
+    expected = x @ qkv.weight.T + torch.tensor([1.0] * 4 + [0.0] * 4 + [2.0] * 4)
+    torch.testing.assert_close(qkv(x), expected)

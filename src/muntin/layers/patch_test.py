@@ -1,9 +1,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from muntin.errors import UserError
-from muntin.layers.patch import PatchEmbed, PatchMerging, grid_size, merge_neighbours
+from muntin.layers.patch import ConvEmbed, PatchEmbed, PatchMerging, grid_size, merge_neighbours
 
 
 @pytest.mark.parametrize(("size", "patch"), [((9,), (3,)), ((12, 20), (4, 4)), ((4, 6, 8), (2, 3, 4))])
@@ -60,3 +61,19 @@ def test_merging_normalises_before_its_linear_map():
 
 def test_the_grid_of_an_image_counts_partial_patches():
     assert grid_size((9, 16), (4, 4)) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [((4, 4), (4, 4), (0, 0)), ((7, 7), (4, 4), (2, 2)), ((3, 2), (3, 2), ())]
+)
+@pytest.mark.parametrize("size", [(16, 24), (19, 26)])
+def test_a_convolutional_embedding_is_the_convolution(kernel, stride, padding, size):
+    embed, x = ConvEmbed(3, 8, kernel, stride, padding, nn.LayerNorm(8)), torch.randn(2, 3, *size)
+    torch.testing.assert_close(embed(x), embed.norm(embed.proj(x).permute(0, 2, 3, 1)), atol=1e-5, rtol=1e-5)
+
+
+def test_a_convolutional_embedding_refuses_what_does_not_fit():
+    with pytest.raises(UserError, match="built for 3"):
+        ConvEmbed(3, 8, (4, 4), (4, 4))(torch.randn(1, 2, 8, 8))
+    with pytest.raises(UserError, match="smaller than one patch of 3x3"):
+        ConvEmbed(3, 8, (7, 7), (4, 4), (2, 2))(torch.randn(1, 3, 2, 8))

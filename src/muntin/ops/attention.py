@@ -18,19 +18,31 @@ from .constants import without_autocast
 
 MAX_LOGIT_SCALE = math.log(100.0)  # Swin V2, sec. 3.2: the temperature is kept at 0.01 or more
 
+MOST_PRODUCTS = 1 << 22  # logits of a head that may be kept for the backward pass
+
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, backend: Literal["reference", "sdpa"] = "sdpa"
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, backend: Literal["auto", "reference", "sdpa"] = "sdpa"
 ) -> Tensor:
     """Attention with an additive bias: (..., N, D), (..., M, D) twice, bias broadcast to (..., N, M) -> (..., N, D).
 
     q comes already scaled. `reference` has logits and softmax in fp32 or wider whatever the input's type; `sdpa` wants
-    one type, so q, k and the bias are rounded to that of v before its softmax in fp32.
+    one type, so q, k and the bias are rounded to that of v before its softmax in fp32. `auto` is the faster of `sdpa`
+    and plain products, whose logits are rounded to the input's type.
     """
-    if backend == "sdpa":
+    if backend == "auto" and _products_are_faster(q, k):
+        logits = q @ k.mT
+        return (logits if bias is None else logits + bias).softmax(-1).to(v.dtype) @ v
+    if backend != "reference":
         mask = None if bias is None else bias.to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
     return probabilities(q, k, bias).to(v.dtype) @ v
+
+
+def _products_are_faster(q: Tensor, k: Tensor) -> bool:
+    """In bf16 on a CPU (AVX-512, no AMX): twice in training, a third in inference; beyond a size, memory counts."""
+    on_cpu = q.device.type == "cpu" and q.dtype == k.dtype == torch.bfloat16
+    return on_cpu and not torch.compiler.is_compiling() and q.shape[-2] * k.shape[-2] <= MOST_PRODUCTS
 
 
 def probabilities(q: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -26,6 +26,17 @@ def test_logits_are_wide_whatever_the_input():
     assert attend(q, k, v, torch.zeros(1, 2), "reference").item() == pytest.approx(1 / (1 + math.exp(-2)), abs=0.01)
 
 
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_the_faster_way_in_bf16_is_the_same_attention(with_bias):
+    random = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, n, 8, generator=random) for n in (7, 5, 5))
+    bias = torch.randn(7, 5, generator=random) if with_bias else None
+    rounded = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), bias, "auto")
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), attend(q, k, v, bias, "reference"), atol=0.05, rtol=0.05)
+    torch.testing.assert_close(attend(q, k, v, bias, "auto"), attend(q, k, v, bias, "sdpa"))
+
+
 def test_temperature_is_at_least_one_hundredth():
     scale = temperature_scale(torch.tensor([[[math.log(10)]], [[5.0]]]))
     torch.testing.assert_close(scale.flatten(), torch.tensor([10.0, 100.0]))

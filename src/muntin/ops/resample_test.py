@@ -34,3 +34,17 @@ def test_the_centre_of_a_bias_table_stays_in_the_centre():
     resized = resize_bias_table(offsets.reshape(49, 1), (4, 4), (6, 6)).view(11, 11)
     torch.testing.assert_close(resized, -resized.flip(0))
     assert resize_bias_table(table, (4, 4), (4, 4)).allclose(table)
+
+
+def test_corners_stay_where_they_are_with_aligned_corners():
+    grid = torch.randn(3, 4, 2)
+    resized = resize_grid(grid, (5, 7), "bilinear_corners")
+    torch.testing.assert_close(resized[::4, ::6], grid[::2, ::3])
+    torch.testing.assert_close(resized[2, 2], grid[1, 1])  # 3 -> 5 puts new points halfway, 4 -> 7 too
+    torch.testing.assert_close(resized[1, 0], (grid[0, 0] + grid[1, 0]) / 2)
+
+
+def test_antialias_averages_where_a_grid_shrinks():
+    grid = torch.tensor([1.0, -1.0]).repeat(8).expand(16, 16)[..., None]  # stripes
+    assert resize_grid(grid, (5, 5), "bicubic_antialias").abs().max() < 0.2
+    assert resize_grid(grid, (5, 5), "bicubic").abs().max() > 0.5

@@ -1,6 +1,7 @@
 """Using a trained model: measure it, ask it about pictures."""
 
 from .evaluate import evaluate as evaluate
+from .evaluate import evaluate_heads as evaluate_heads
 from .predictor import Prediction as Prediction
 from .predictor import Predictions as Predictions
 from .predictor import Predictor as Predictor
@@ -12,6 +13,7 @@ __all__ = [
     "Predictions",
     "Predictor",
     "evaluate",
+    "evaluate_heads",
     "write_csv",
     "write_jsonl",
 ]

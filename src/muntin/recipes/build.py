@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -29,10 +29,11 @@ from muntin.data import (
 from muntin.engine import parallel
 from muntin.errors import UserError
 from muntin.models.features import Backbone
-from muntin.tasks import Classification, SimMIM
+from muntin.tasks import Classification, Classifier, Distillation, SimMIM, hard_distillation, soft_distillation
 from muntin.weights import load_weights
 
-from .recipe import Recipe
+from .recipe import DistillationChoice, Recipe
+from .teacher import find_teacher
 
 Task = Classification | SimMIM
 
@@ -44,6 +45,7 @@ class Parts(NamedTuple):
     train: Loader
     val: Loader | None  # this process's share; None: nothing is held out
     loaded: str  # what became of the tensors of the weights; empty without weights
+    teacher: str = ""  # who teaches, in words; empty without a teacher
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -64,7 +66,7 @@ class Parts(NamedTuple):
 def build(recipe: Recipe, device: torch.device) -> Parts:
     """Task and data. Raises UserError for everything in the recipe that cannot work, before anything is written."""
     source, held_out = _sources(recipe)
-    task, loaded = _task(recipe, len(source.classes))
+    task, loaded, teacher = _task(recipe, source.classes)
 
     loader = partial(
         Loader,
@@ -81,19 +83,18 @@ def build(recipe: Recipe, device: torch.device) -> Parts:
         shuffle=True,
         drop_last=True,
         mixing=make_mixing(recipe.augment, len(source.classes)),
+        repeats=recipe.augment.repeats,
     )
     val = None
     if held_out:
         val = loader(held_out, _transform(recipe, task, None), batch_size=recipe.data.val_batch_size)
-    return Parts(task.to(device), train, val, loaded)
+    return Parts(task.to(device), train, val, loaded, teacher)
 
 
 def _sources(recipe: Recipe) -> Splits:
     """The pictures to train on and those held out, as many as the recipe wants."""
     data = recipe.data
-    train, val = open_data(
-        data.path, labelled=recipe.task == "classification", val_share=data.val_share, seed=data.split_seed
-    )
+    train, val = open_data(data.path, labelled=recipe.task != "simmim", val_share=data.val_share, seed=data.split_seed)
     if data.labels_per_class:
         train = few_labels(train, data.labels_per_class, data.split_seed)
     return Splits(_limited(train, data.limit), val and _limited(val, data.limit))
@@ -104,21 +105,31 @@ def _limited(source: Source, limit: int) -> Source:
     return Subset(source, [i * count // limit for i in range(limit)]) if 0 < limit < count else source
 
 
-def _task(recipe: Recipe, num_classes: int) -> tuple[Task, str]:
-    """The task (of 0 classes: SimMIM), fresh weights drawn from the recipe's seed; and what it took from given ones."""
-    choice = recipe.model
+def _task(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Task, str, str]:
+    """The task (of no classes: SimMIM), fresh weights drawn from the recipe's seed; what it took from given ones; who
+    teaches."""
+    choice, taught_by = recipe.model, ""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         model = catalog.create_model(
             choice.name,
-            num_classes=num_classes,
+            num_classes=len(classes),
             drop_path_rate=choice.drop_path_rate,
+            dropout=choice.dropout,
             in_chans=len(recipe.preprocess.mean),
             **choice.config(),
+            **_grid(recipe),
         )
-        task: Task = (
-            SimMIM(model.backbone, recipe.masking.target_window) if recipe.task == "simmim" else Classification(model)
-        )
+        if choice.head_scale != 1:
+            model.reset_classifier(model.num_classes, choice.head_scale)
+        task: Task
+        if recipe.task == "simmim":
+            task = SimMIM(model.backbone, recipe.masking.target_window)
+        elif recipe.task == "distillation":
+            teacher, taught_by = find_teacher(recipe, classes)
+            task = _distillation(recipe.distillation, model, teacher, recipe.loss)
+        else:
+            task = Classification(model, recipe.loss)
     loaded = ""
     if choice.weights:
         rows = read_class_map(choice.class_map) if choice.class_map else ()
@@ -129,7 +140,23 @@ def _task(recipe: Recipe, num_classes: int) -> tuple[Task, str]:
     if isinstance(task, SimMIM):
         task.norm.load_state_dict(model.readout.norm.state_dict())
         _check_divides(recipe, task.stride)
-    return task, loaded
+    return task, loaded, taught_by
+
+
+def _grid(recipe: Recipe) -> dict[str, Any]:
+    """Where a model has learned positions (ViT), they are learned for the cells of the recipe's own pictures."""
+    name, fields = recipe.model.name, recipe.model.config()
+    if not hasattr(catalog.build_config(name, fields), "grid"):
+        return {}
+    with torch.device("meta"):
+        stride = catalog.create_model(name, **fields).backbone.strides[0]
+    return {"grid": tuple(max(1, side // stride) for side in recipe.preprocess.image_size)}
+
+
+def _distillation(choice: DistillationChoice, model: Classifier, teacher: nn.Module, loss: str) -> Distillation:
+    soft = partial(soft_distillation, temperature=choice.temperature, normalisation=choice.normalisation)
+    imitate = soft if choice.kind == "soft" else hard_distillation
+    return Distillation(model, teacher, imitate=imitate, token=choice.token, alpha=choice.alpha, loss=loss)
 
 
 def _transform(recipe: Recipe, task: nn.Module, augment: Augment | None) -> Transform:

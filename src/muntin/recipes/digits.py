@@ -7,10 +7,13 @@ from dataclasses import replace
 from muntin.data import Augment, Preprocess
 from muntin.engine import Optim, Schedule, Training
 
-from .recipe import About, DataChoice, Masking, ModelChoice, Recipe
+from .recipe import About, DataChoice, DistillationChoice, Masking, ModelChoice, Recipe
 
 # 6 x 6 tokens in 2 x 2 windows, then 3 x 3 tokens in one: a small Swin with everything in it, shifted windows too.
 MODEL = ModelChoice(name="swin_v2_tiny_window8", patch=(4, 4), dim=48, depths=(2, 2), heads=(3, 6), window=(3, 3))
+# A ConvNeXt on 6 x 6 tokens, and a DeiT on 4 x 4: the first knows of neighbourhoods and can teach the second.
+CONVNEXT = ModelChoice(name="convnext_tiny", dims=(32, 64), depths=(2, 2))
+DEIT = ModelChoice(name="deit_tiny_distilled", patch=(6, 6), dim=48, depth=3, heads=3)
 # The 28 pixels of a digit without the two of its margin; mean and deviation of what is left.
 PICTURES = Preprocess(image_size=(24, 24), crop_ratio=24 / 28, interpolation="bilinear", mean=(0.178,), std=(0.348,))
 STRONG = Augment(rotate=12, translate=0.08, zoom=(0.9, 1.1), shear=8)  # no flip: digits have a left and a right
@@ -78,5 +81,42 @@ def digits_finetune() -> Recipe:
             hardware=HARDWARE,
             expected="97 % top-1 on the 1,000 held-out digits",
             starts_from="a run of digits_simmim",
+        ),
+    )
+
+
+def digits_teacher() -> Recipe:
+    """A small ConvNeXt on the built-in digits, from scratch, to teach others."""
+    return replace(
+        digits(),
+        name="digits_teacher",
+        model=CONVNEXT,
+        augment=replace(MILD, smoothing=0.1),
+        schedule=Schedule(kind="cosine", epochs=12, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-5),
+        training=replace(TRAINING, eval_every=0, save_every=0),
+        about=About(
+            command="muntin train digits_teacher --out runs/digits_teacher",
+            hardware=HARDWARE,
+            expected="95 % top-1 on the 1,000 held-out digits",
+            notes="Then: muntin train digits_distil --teacher-weights runs/digits_teacher",
+        ),
+    )
+
+
+def digits_distil() -> Recipe:
+    """A small distilled DeiT on the built-in digits, taught by the small ConvNeXt."""
+    return replace(
+        digits_teacher(),
+        name="digits_distil",
+        task="distillation",
+        model=DEIT,
+        distillation=DistillationChoice(kind="hard", token=True, alpha=0.5),
+        about=About(
+            paper="DeiT, 2020, arXiv:2012.12877, sec. 4: hard distillation through a token",
+            command="muntin train digits_distil --teacher-weights runs/digits_teacher --out runs/digits_distil",
+            hardware=HARDWARE,
+            expected="92 % top-1 on the 1,000 held-out digits",
+            starts_from="a teacher: a run of digits_teacher",
+            notes="benchmarks/distil_digits.py compares it with other ways of learning",
         ),
     )

@@ -7,13 +7,15 @@ from torch import nn
 
 from muntin.data import Loader
 from muntin.engine.parallel import all_sum
-from muntin.predict import evaluate
+from muntin.heads import DistilledReadout
+from muntin.predict import evaluate, evaluate_heads
 from muntin.tasks import Classification, SimMIM
 
 
 def measure(task: nn.Module, val: Loader) -> dict[str, float]:
     """Top-1 of a classification (top-5 too, with more than five classes), the loss of SimMIM; each sample once.
 
+    A distilled model is measured as it answers, by both heads; what each would say alone is told, too.
     "left_out" is the number of pictures that cannot be read, where there are some.
     """
     if isinstance(task, SimMIM):
@@ -21,11 +23,14 @@ def measure(task: nn.Module, val: Loader) -> dict[str, float]:
         metrics = {"loss": loss}
     else:
         assert isinstance(task, Classification)
-        result = evaluate(task.model, val, len(val.source.classes))
-        metrics, samples = (
-            {"top1": result.top1} | ({} if result.top5 is None else {"top5": result.top5}),
-            result.samples,
-        )
+        alone = {}
+        if isinstance(task.model.readout, DistilledReadout):
+            result, heads = evaluate_heads(task.model, val, len(val.source.classes))
+            alone = heads._asdict()
+        else:
+            result = evaluate(task.model, val, len(val.source.classes))
+        metrics = {"top1": result.top1} | ({} if result.top5 is None else {"top5": result.top5}) | alone
+        samples = result.samples
     left_out = len(val.source) - samples
     return metrics | ({"left_out": left_out} if left_out else {})
 

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ from muntin.data import Augment, Preprocess
 from muntin.engine import Optim, Schedule, Training
 from muntin.errors import UserError, unknown
 
-OVERRIDES = ("patch", "dim", "depths", "heads", "window", "pretrained_window")  # fields that models have too
+# fields that models have too
+OVERRIDES = ("patch", "dim", "dims", "depth", "depths", "heads", "window", "pretrained_window")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,35 +57,54 @@ class ModelChoice:
     """File with the rows of the weights' head that the classes take, one a line. Empty: other classes, new head."""
     drop_path_rate: float = 0.0
     """Stochastic depth: the rate of the last block, in [0, 1); grows linearly from 0 at the first."""
+    dropout: float = 0.0
+    """Dropout of a ViT's embeddings and residual branches, in [0, 1)."""
+    head_scale: float = 1.0
+    """What the weights of a fresh head are multiplied by; 0 starts it at zero, with equal odds for all classes."""
     patch: tuple[int, int] | None = None
     """Patch height and width in pixels."""
     dim: int | None = None
-    """Channels of the first stage; they double per stage."""
+    """Channels; of a Swin those of the first stage, which double per stage."""
+    dims: tuple[int, ...] | None = None
+    """Channels of each stage."""
+    depth: int | None = None
+    """Blocks."""
     depths: tuple[int, ...] | None = None
     """Blocks of each stage."""
-    heads: tuple[int, ...] | None = None
-    """Attention heads of each stage."""
+    heads: int | tuple[int, ...] | None = None
+    """Attention heads; of each stage, where there are stages."""
     window: tuple[int, int] | tuple[tuple[int, int], ...] | None = None
     """Attention window, height and width in cells; or one a stage."""
     pretrained_window: tuple[tuple[int, int], ...] | None = None
     """Swin V2: each stage's window in pre-training, which scales the log-CPB when `window` is another."""
+    fields: str = ""
+    """Other fields of the model's config, as a JSON object such as {"gelu": "erf"}."""
 
     def __post_init__(self) -> None:
         """Raises UserError with every value that is out of range."""
-        chosen = self.config().items()
+        chosen = {name: getattr(self, name) for name in OVERRIDES}.items()
         wrong = [
-            f"{name} is {value}; it must be positive numbers" for name, value in chosen if not _all_positive(value)
+            f"{name} is {value}; it must be positive numbers"
+            for name, value in chosen
+            if value is not None and not _all_positive(value)
         ]
-        if not 0 <= self.drop_path_rate < 1:
-            wrong.append(f"drop_path_rate is {self.drop_path_rate}; it must be at least 0 and below 1")
-        if self.depths and self.heads and len(self.depths) != len(self.heads):
-            wrong.append(f"depths {self.depths} and heads {self.heads} need one number a stage each")
+        if self.fields and (twice := sorted(_fields(self.fields).keys() & {*OVERRIDES, "in_chans", "grid"})):
+            wrong.append(f"fields names {twice[0]}, which has an option of its own or follows from the pictures")
+        for name in ("drop_path_rate", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                wrong.append(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+        if not 0 <= self.head_scale < math.inf:
+            wrong.append(f"head_scale is {self.head_scale}; it must be at least 0")
+        stages = {name: getattr(self, name) for name in ("dims", "depths", "heads")}
+        stages = {name: value for name, value in stages.items() if isinstance(value, tuple)}
+        if len(set(map(len, stages.values()))) > 1:
+            wrong.append(f"{' and '.join(f'{k} {v}' for k, v in stages.items())} need one number a stage each")
         _refuse("model", wrong)
 
     def config(self) -> dict[str, Any]:
         """The fields that are set, under the names of the model's config."""
         chosen = {name: getattr(self, name) for name in OVERRIDES}
-        return {name: value for name, value in chosen.items() if value is not None}
+        return {name: value for name, value in chosen.items() if value is not None} | _fields(self.fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,13 +166,44 @@ class Masking:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistillationChoice:
+    """Who teaches, and how; only the task `distillation` reads it."""
+
+    teacher: str = ""
+    """Name of the teacher's model, see `muntin models`; empty: the model that `teacher_weights` were saved with."""
+    teacher_weights: str = ""
+    """The teacher's trained weights: a run folder, a model folder or a file."""
+    untrained_teacher: bool = False
+    """Whether a teacher with random weights will do when `teacher_weights` is empty: for trials, it teaches nothing."""
+    kind: Literal["hard", "soft"] = "hard"
+    """hard: the teacher's first choice is a second label. soft: the student follows the teacher's probabilities."""
+    token: bool = True
+    """Whether a distillation head of its own, which the model must have, learns from the teacher; else its one head."""
+    alpha: float = 0.5
+    """Weight of the teacher, in [0, 1]; the labels have the rest."""
+    temperature: float = 1.0
+    """Soft: what both logits are divided by before they become probabilities; DeiT's paper: 3."""
+    normalisation: Literal["official", "textbook"] = "official"
+    """Soft: mean over pictures (textbook), or over pictures and classes (DeiT's code; far weaker at the same alpha)."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError with every value that is out of range."""
+        wrong = []
+        if not 0 <= self.alpha <= 1:
+            wrong.append(f"alpha is {self.alpha}; it must be at least 0 and at most 1")
+        if not 0 < self.temperature < math.inf:
+            wrong.append(f"temperature is {self.temperature}; it must be above 0")
+        _refuse("distillation", wrong)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides what a training run does."""
 
     name: str
     """Name of the recipe."""
-    task: Literal["classification", "simmim"]
-    """What is learnt: classes, or masked pixels."""
+    task: Literal["classification", "distillation", "simmim"]
+    """What is learnt: classes, classes from a teacher too, or masked pixels."""
     model: ModelChoice
     """Which model, from which weights."""
     data: DataChoice
@@ -166,15 +218,38 @@ class Recipe:
     """How the learning rate moves."""
     training: Training
     """How the loop runs: batch size, precision, checkpoints."""
+    loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
+    """Against the labels: softmax cross-entropy, or a yes or no for each class, where any share above 0 is a yes."""
     masking: Masking = field(default_factory=Masking)
     """Masks and target of SimMIM."""
+    distillation: DistillationChoice = field(default_factory=DistillationChoice)
+    """Teacher and loss of distillation."""
     about: About = field(default_factory=About)
     """Paper, command, hardware, expected metric."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for groups that do not go together."""
+        if self.loss == "binary_cross_entropy" and self.augment.smoothing:
+            raise UserError(
+                f"binary_cross_entropy takes every class with a share above 0 for true, and smoothing "
+                f"{self.augment.smoothing:g} gives each class one: set --smoothing 0, or --loss cross_entropy"
+            )
 
 
 def _refuse(group: str, wrong: list[str]) -> None:
     if wrong:
         raise UserError(f"{group}: {'; '.join(wrong)}")
+
+
+def _fields(text: str) -> dict[str, Any]:
+    """The object that a JSON text holds, its lists as tuples; nothing for no text."""
+    try:
+        values = json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f'model: fields is no JSON ({error}); write an object such as {{"gelu": "erf"}}') from None
+    if not isinstance(values, dict):
+        raise UserError(f'model: fields is {text}; write an object such as {{"gelu": "erf"}}')
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _all_positive(value: Any) -> bool:

@@ -14,9 +14,9 @@ def test_recipe_survives_json(name):
     assert from_json(to_json(get(name))) == get(name)
 
 
-def changed(**values) -> str:
+def changed(loss="cross_entropy", **values) -> str:
     """The digits recipe as JSON with some fields of its groups replaced: optim={"lr": 1}."""
-    tree = json.loads(to_json(get("digits")))
+    tree = json.loads(to_json(get("digits"))) | {"loss": loss}
     for group, fields in values.items():
         tree[group] |= fields
     return json.dumps(tree)
@@ -42,6 +42,21 @@ def changed(**values) -> str:
         ({"model": {"depths": [2]}}, "need one number a stage"),
         ({"model": {"heads": [3, 0]}}, "heads is (3, 0)"),
         ({"model": {"dim": 0}}, "dim is 0"),
+        ({"model": {"heads": 0}}, "heads is 0"),
+        ({"model": {"depth": -1}}, "depth is -1"),
+        (
+            {"model": {"dims": [8, 16, 32]}},
+            "dims (8, 16, 32) and depths (2, 2) and heads (3, 6) need one number a stage",
+        ),
+        ({"model": {"dropout": 1.0}}, "dropout is 1.0; it must be at least 0 and below 1"),
+        ({"model": {"head_scale": -1.0}}, "head_scale is -1.0; it must be at least 0"),
+        (
+            {"distillation": {"alpha": 1.5, "temperature": 0.0}},
+            "alpha is 1.5; it must be at least 0 and at most 1; tem",
+        ),
+        ({"distillation": {"temperature": 0.0}}, "temperature is 0.0; it must be above 0"),
+        ({"distillation": {"kind": "warm"}}, 'distillation.kind is "warm"'),
+        ({"augment": {"smoothing": 0.1}, "loss": "binary_cross_entropy"}, "smoothing 0.1 gives each class one"),
         ({"data": {"val_share": 1.0}}, "val_share is 1.0"),
         ({"data": {"limit": -1}}, "limit is -1"),
         ({"data": {"split_seed": -1}}, "split_seed is -1"),
@@ -62,6 +77,13 @@ def test_wrong_field_is_named(values, message):
 def test_window_is_one_or_one_a_stage(window):
     recipe = get("digits")
     recipe = replace(recipe, model=replace(recipe.model, window=window))
+    assert from_json(to_json(recipe)) == recipe
+
+
+@pytest.mark.parametrize("heads", [None, 3, (3, 6)])
+def test_heads_are_one_number_or_one_a_stage(heads):
+    recipe = get("digits")
+    recipe = replace(recipe, model=replace(recipe.model, heads=heads))
     assert from_json(to_json(recipe)) == recipe
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,8 @@ from muntin.saved import read_config
 from muntin.weights import weights_file
 
 from .recipe import OVERRIDES, ModelChoice, Recipe
+
+ADOPTED = ("gelu", "position_resample")  # fields that weights may decide
 
 
 def resolve(recipe: Recipe) -> Recipe:
@@ -43,7 +46,7 @@ def resolve(recipe: Recipe) -> Recipe:
         return recipe
     recipe = replace(recipe, preprocess=_pictures(recipe, saved))
     if not model.name:
-        model = replace(model, name=saved["model"], **(_overrides(model.weights, saved) | model.config()))
+        model = replace(model, name=saved["model"], **(_overrides(saved) | _chosen(model)))
     return replace(recipe, model=_keep_scale(model, recipe.preprocess.image_size, saved))
 
 
@@ -56,16 +59,33 @@ def resolve_again(recipe: Recipe, begun: Recipe) -> Recipe:
     if not model.weights:
         return recipe
     if not model.name:
-        model = replace(model, name=told.name, **(told.config() | model.config()))
-    model = replace(model, pretrained_window=model.pretrained_window or told.pretrained_window)
+        model = replace(model, name=told.name, **(_chosen(told) | _chosen(model)))
+    model = replace(
+        model,
+        pretrained_window=model.pretrained_window or told.pretrained_window,
+        fields=with_fields(told.fields, json.loads(model.fields or "{}")),
+    )
     return replace(recipe, model=model, preprocess=_normalised_as(recipe.preprocess, begun.preprocess))
 
 
-def with_scale(recipe: Recipe, backbone: Backbone) -> Recipe:
-    """The recipe with the scale that a V2's log-CPB got from the weights, which is in no tensor of a checkpoint."""
-    if not recipe.model.weights or not isinstance(backbone, SwinV2) or not (scale := backbone.scale()):
+def with_settings(recipe: Recipe, backbone: Backbone) -> Recipe:
+    """The recipe with what the weights told and no tensor of a checkpoint holds: the scale of a V2's log-CPB, a ViT's
+    GELU and how its positions are resized.
+    """
+    model = recipe.model
+    if not model.weights:
         return recipe
-    return replace(recipe, model=replace(recipe.model, pretrained_window=tuple((h, w) for h, w in scale)))
+    if isinstance(backbone, SwinV2):
+        scale = backbone.scale()
+        return (
+            replace(recipe, model=replace(model, pretrained_window=tuple((h, w) for h, w in scale)))
+            if scale
+            else recipe
+        )
+    asked = catalog.build_config(model.name, model.config())
+    adopted = {name: getattr(backbone.config, name) for name in ADOPTED if hasattr(asked, name)}
+    adopted = {name: value for name, value in adopted.items() if value != getattr(asked, name)}
+    return replace(recipe, model=replace(model, fields=with_fields(model.fields, adopted))) if adopted else recipe
 
 
 def _saved(model: ModelChoice) -> dict[str, Any] | None:
@@ -100,14 +120,25 @@ def _normalised_as(chosen: Preprocess, trained: Preprocess) -> Preprocess:
     return chosen if has_own else replace(chosen, mean=trained.mean, std=trained.std)
 
 
-def _overrides(weights: str, saved: dict[str, Any]) -> dict[str, Any]:
+def _chosen(model: ModelChoice) -> dict[str, Any]:
+    """The fields of ModelChoice, out of `OVERRIDES`, that are set."""
+    return {name: value for name in OVERRIDES if (value := getattr(model, name)) is not None}
+
+
+def _overrides(saved: dict[str, Any]) -> dict[str, Any]:
     """How the saved model differs from its published variant, as fields of ModelChoice."""
-    overrides = {key: value for key, value in saved["config"].items() if key != "in_chans"}
+    follow = ("in_chans", "grid")  # from the pictures
+    overrides = {key: value for key, value in saved["config"].items() if key not in follow}
     if len(set(overrides.get("window", ()))) == 1 and isinstance(overrides["window"][0], tuple):
         overrides["window"] = overrides["window"][0]  # saved stage by stage, and the same for all
-    if strange := sorted(overrides.keys() - set(OVERRIDES)):
-        raise UserError(f"{weights} has its own {strange[0]}, which no recipe can say; use Python instead")
-    return overrides
+    others = {key: overrides.pop(key) for key in sorted(overrides.keys() - set(OVERRIDES))}
+    return overrides | ({"fields": with_fields("", others)} if others else {})
+
+
+def with_fields(text: str, more: dict[str, Any]) -> str:
+    """`ModelChoice.fields` with more of them."""
+    values = json.loads(text or "{}") | more
+    return json.dumps(values) if values else ""
 
 
 def _keep_scale(model: ModelChoice, image_size: tuple[int, int], saved: dict[str, Any]) -> ModelChoice:

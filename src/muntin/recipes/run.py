@@ -41,7 +41,7 @@ from .measure import measure
 from .probe import probe
 from .recipe import Recipe, read_recipe, recipe_hash
 from .report import write_report
-from .resolve import resolve, resolve_again, with_scale
+from .resolve import resolve, resolve_again, with_settings
 
 
 def run(
@@ -143,7 +143,7 @@ def _prepare(recipe: Recipe, device: torch.device) -> tuple[Recipe, Parts]:
     recipe = resolve(recipe)
     parts = build(recipe, device)
     probe(parts, device, recipe.training.precision)
-    return with_scale(recipe, parts.backbone), parts
+    return with_settings(recipe, parts.backbone), parts
 
 
 def _prepare_again(recipe: Recipe, device: torch.device, out: Path) -> tuple[Recipe, Parts]:
@@ -157,7 +157,7 @@ def _prepare_again(recipe: Recipe, device: torch.device, out: Path) -> tuple[Rec
 
 
 def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
-    val, by = parts.val, "top1" if recipe.task == "classification" else "loss"
+    val, by = parts.val, "loss" if recipe.task == "simmim" else "top1"
     begun = resume or parallel.rank() > 0  # process 0 alone makes the folder
     with contextlib.nullcontext(lambda: None) if begun else new_run(out, recipe) as forget_old:
         if not begun:
@@ -227,6 +227,7 @@ def _opening(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> str:
         f"{recipe.name}: {recipe.model.name} with {size / 1e6:.2f} M parameters, pictures of {height} x {width} pixels",
         f"data: {recipe.data.path}, {len(parts.train.source):,} pictures{kinds}{held_out}",
         f"weights: {weights}",
+        *([f"teacher: {parts.teacher}"] if parts.teacher else []),
         f"run folder: {out}",
     ]
     return "\n".join(lines)

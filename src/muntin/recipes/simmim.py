@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from muntin.data import Augment, Preprocess
+from muntin.data import Augment
 from muntin.engine import Optim, Schedule, Training
 
+from .imagenet import PICTURES, classification, command, starting_from, top1
 from .recipe import About, DataChoice, Masking, ModelChoice, Recipe
-from .swin import AUGMENT
 
 PAPER = "SimMIM: A Simple Framework for Masked Image Modeling, 2022, arXiv:2111.09886"
 
@@ -22,6 +22,7 @@ OFFICIAL = {  # a recipe of pre-training -> the file of the official repository 
     "simmim_swin_base_800ep": "simmim_pretrain__swin_base__img192_window6__800ep.pth",
     "simmim_swin_large_800ep": "simmim_pretrain__swin_large__img192_window12__800ep.pth",
     "simmim_swin_v2_base_800ep": "swinv2_base_1k_500k.pth",
+    "simmim_vit_base_800ep": "simmim_pretrain__vit_base__img224__800ep.pth",
 }
 
 # Official models are built with windows shrunk to maps smaller than them, so the last tables of the files are smaller.
@@ -33,6 +34,8 @@ MULTISTEP = Schedule(kind="multistep", epochs=800, warmup_epochs=10, warmup_lr=5
 # Exempt from weight decay are bias tables, log-CPB and logit scales, as in supervised training. The official code means
 # to, but its keywords miss their parameters (`encoder.` is put before them), so there they decay.
 DECAY_NOTE = "The official code, by a slip, decays bias tables, log-CPB and logit scales too; here they are exempt."
+SHARED_NOTE = "One bias table serves all blocks; fine-tuning gives each block a copy of its own."
+HARDWARE = "official: 16 GPUs, 128 pictures each"
 
 
 def simmim_swin_base_100ep() -> Recipe:
@@ -75,100 +78,82 @@ def simmim_swin_v2_base_800ep() -> Recipe:
     )
 
 
+def simmim_vit_base_800ep() -> Recipe:
+    """SimMIM pre-training of ViT-B at 224, 800 epochs: 83.8 top-1 after fine-tuning at 224."""
+    recipe = _pretraining(
+        "simmim_vit_base_800ep",
+        model=ModelChoice(name="beit_base", fields='{"shared_bias": true}', drop_path_rate=0.1),
+        metric="83.8 % top-1 after fine-tuning at 224 (official repository)",
+        image_size=224,
+    )
+    return replace(recipe, about=replace(recipe.about, notes=SHARED_NOTE))
+
+
 def simmim_finetune_swin_base_100ep() -> Recipe:
     """Swin-B at 192 fine-tuned from its 100 epochs of SimMIM: 82.8 top-1."""
-    return Recipe(
-        name="simmim_finetune_swin_base_100ep",
-        task="classification",
-        model=ModelChoice(name="swin_base", window=(6, 6), drop_path_rate=0.1, from_scratch=False),
-        data=DataChoice(path=""),
-        preprocess=Preprocess(image_size=(192, 192), crop_ratio=0.875, interpolation="bicubic"),
-        augment=AUGMENT,
-        optim=Optim(lr=1.25e-3, lr_batch=512, weight_decay=0.05, clip_grad=5.0, layer_decay=0.9),
-        schedule=Schedule(
-            kind="cosine", epochs=100, warmup_epochs=20, warmup_lr=2.5e-7, min_lr=2.5e-7, warmup_prefix=False
-        ),
-        training=Training(batch_size=2048, workers=8),
-        about=_finetuning_about("simmim_finetune_swin_base_100ep", "simmim_swin_base_100ep", _top1(82.8)),
-    )
+    model = ModelChoice(name="swin_base", window=(6, 6))
+    return _finetuning("swin_base_100ep", model, top1(82.8), layer_decay=0.9, image_size=192)
 
 
 def simmim_finetune_swin_base_100ep_224() -> Recipe:
     """Swin-B at 224 fine-tuned from its 100 epochs of SimMIM at 192: 83.5 top-1."""
-    return _at_224(
-        "simmim_finetune_swin_base_100ep_224",
-        "simmim_swin_base_100ep",
-        model=ModelChoice(name="swin_base", drop_path_rate=0.1, from_scratch=False),
-        layer_decay=0.9,
-        metric=_top1(83.5),
-    )
+    return _finetuning("swin_base_100ep", ModelChoice(name="swin_base"), top1(83.5), layer_decay=0.9, suffix="_224")
 
 
 def simmim_finetune_swin_base_800ep() -> Recipe:
     """Swin-B at 224 fine-tuned from its 800 epochs of SimMIM at 192: 84.0 top-1."""
-    return _at_224(
-        "simmim_finetune_swin_base_800ep",
-        "simmim_swin_base_800ep",
-        model=ModelChoice(name="swin_base", drop_path_rate=0.1, from_scratch=False),
-        layer_decay=0.8,
-        metric=_top1(84.0),
-    )
+    return _finetuning("swin_base_800ep", ModelChoice(name="swin_base"), top1(84.0), layer_decay=0.8)
 
 
 def simmim_finetune_swin_large_800ep() -> Recipe:
     """Swin-L at 224 with window 14 fine-tuned from its 800 epochs of SimMIM at 192: 85.4 top-1."""
-    return _at_224(
-        "simmim_finetune_swin_large_800ep",
-        "simmim_swin_large_800ep",
-        model=ModelChoice(name="swin_large", window=WINDOW_14_AT_224, drop_path_rate=0.2, from_scratch=False),
-        layer_decay=0.7,
-        metric=_top1(85.4),
-    )
+    model = ModelChoice(name="swin_large", window=WINDOW_14_AT_224)
+    return _finetuning("swin_large_800ep", model, top1(85.4), layer_decay=0.7, drop_path_rate=0.2)
 
 
 def simmim_finetune_swin_v2_base_800ep() -> Recipe:
     """Swin V2-B at 224 with window 14 fine-tuned from its 800 epochs of SimMIM at 192: 85.04 top-1."""
-    return _at_224(
-        "simmim_finetune_swin_v2_base_800ep",
-        "simmim_swin_v2_base_800ep",
-        model=ModelChoice(
-            name="swin_v2_base_window12",
-            window=(14, 14),
-            pretrained_window=WINDOW_12_AT_192,
-            drop_path_rate=0.1,
-            from_scratch=False,
-        ),
-        layer_decay=0.75,
-        metric=f"85.04 % top-1 on the ImageNet-1K validation set ({HUB})",
-    )
+    model = ModelChoice(name="swin_v2_base_window12", window=(14, 14), pretrained_window=WINDOW_12_AT_192)
+    metric = f"85.04 % top-1 on the ImageNet-1K validation set ({HUB})"
+    return _finetuning("swin_v2_base_800ep", model, metric, layer_decay=0.75)
 
 
-def _at_224(name: str, pretraining: str, *, model: ModelChoice, layer_decay: float, metric: str) -> Recipe:
-    """The fine-tuning at 192 in another size, from another recipe's weights."""
-    base = simmim_finetune_swin_base_100ep()
-    return replace(
-        base,
+def simmim_finetune_vit_base_800ep() -> Recipe:
+    """ViT-B at 224, a bias table a block, fine-tuned from its 800 epochs of SimMIM: 83.8 top-1."""
+    model = ModelChoice(name="beit_base", head_scale=0.001)
+    return _finetuning("vit_base_800ep", model, top1(83.8), layer_decay=0.65)
+
+
+def _finetuning(
+    trained: str,
+    model: ModelChoice,
+    metric: str,
+    *,
+    layer_decay: float,
+    drop_path_rate: float = 0.1,
+    image_size: int = 224,
+    suffix: str = "",
+) -> Recipe:
+    """100 epochs from the weights of simmim_`trained`."""
+    name, pretraining = f"simmim_finetune_{trained}{suffix}", f"simmim_{trained}"
+    recipe = classification(
+        replace(model, drop_path_rate=drop_path_rate),
         name=name,
-        model=model,
-        preprocess=replace(base.preprocess, image_size=(224, 224)),
-        optim=replace(base.optim, layer_decay=layer_decay),
-        about=_finetuning_about(name, pretraining, metric),
+        preprocess=replace(PICTURES, image_size=(image_size, image_size)),
+        optim=Optim(lr=1.25e-3, lr_batch=512, weight_decay=0.05, clip_grad=5.0, layer_decay=layer_decay),
+        schedule=Schedule(
+            kind="cosine", epochs=100, warmup_epochs=20, warmup_lr=2.5e-7, min_lr=2.5e-7, warmup_prefix=False
+        ),
+        batch_size=2048,
+        about=About(
+            paper=PAPER,
+            command=command(name, gpus=16),
+            hardware=HARDWARE,
+            expected=metric,
+            notes="The official code fine-tunes in fp32; give --precision fp32 for the same.",
+        ),
     )
-
-
-def _finetuning_about(name: str, pretraining: str, metric: str) -> About:
-    return About(
-        paper=PAPER,
-        command=f"torchrun --nproc-per-node 16 -m muntin train {name} --data IMAGENET --weights runs/{pretraining}",
-        hardware="official: 16 GPUs, 128 pictures each",
-        expected=metric,
-        starts_from=f"a run of {pretraining}, or the official {OFFICIAL[pretraining]}",
-        notes="The official code fine-tunes in fp32; give --precision fp32 for the same.",
-    )
-
-
-def _top1(percent: float) -> str:
-    return f"{percent} % top-1 on the ImageNet-1K validation set (official repository)"
+    return starting_from(recipe, pretraining, f"the official {OFFICIAL[pretraining]}")
 
 
 def _pretraining(
@@ -179,13 +164,14 @@ def _pretraining(
     lr: float = 1e-4,
     schedule: Schedule = MULTISTEP,
     masking: Masking = Masking(),  # noqa: B008 (frozen)
+    image_size: int = 192,
 ) -> Recipe:
     return Recipe(
         name=name,
         task="simmim",
         model=model,
         data=DataChoice(path=""),
-        preprocess=Preprocess(image_size=(192, 192), crop_ratio=0.875, interpolation="bilinear"),
+        preprocess=replace(PICTURES, image_size=(image_size, image_size), interpolation="bilinear"),
         augment=Augment(crop="resized", crop_scale=(0.67, 1.0), flip=0.5),
         masking=masking,
         optim=Optim(lr=lr, lr_batch=512, weight_decay=0.05, betas=(0.9, 0.999), clip_grad=5.0),
@@ -193,8 +179,8 @@ def _pretraining(
         training=Training(batch_size=2048, workers=8),
         about=About(
             paper=PAPER,
-            command=f"torchrun --nproc-per-node 16 -m muntin train {name} --data IMAGENET",
-            hardware="official: 16 GPUs, 128 pictures each",
+            command=command(name, gpus=16),
+            hardware=HARDWARE,
             expected=metric,
             notes=DECAY_NOTE,
         ),

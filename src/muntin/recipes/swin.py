@@ -8,36 +8,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from muntin.data import Augment, Preprocess
-from muntin.engine import Optim, Schedule, Training
+from muntin.engine import Optim, Schedule
 
-from .recipe import About, DataChoice, ModelChoice, Recipe
+from .imagenet import FP16, PICTURES, classification, command
+from .recipe import About, ModelChoice, Recipe
 
 PAPER = "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, 2021, arXiv:2103.14030"
-
-# rand-m9-mstd0.5-inc1 in timm's words; the official colour jitter of 0.4 has no effect beside RandAugment
-AUGMENT = Augment(crop="auto", flip=0.5, randaugment=9, erasing=0.25, mixup=0.8, cutmix=1.0, smoothing=0.1)
 
 
 def imagenet(model: ModelChoice, *, image_size: int, expected: str, name: str = "", paper: str = PAPER) -> Recipe:
     """The 300 epochs from scratch that Swin (at 224 pixels) and Swin V2 (at 256) share; `name`: the model's."""
     name = name or model.name
-    return Recipe(
+    return classification(
+        model,
         name=name,
-        task="classification",
-        model=model,
-        data=DataChoice(path=""),
-        preprocess=Preprocess(image_size=(image_size, image_size), crop_ratio=0.875, interpolation="bicubic"),
-        augment=AUGMENT,
+        preprocess=replace(PICTURES, image_size=(image_size, image_size)),
         optim=Optim(lr=5e-4, lr_batch=512, weight_decay=0.05, betas=(0.9, 0.999), eps=1e-8, clip_grad=5.0),
         schedule=Schedule(kind="cosine", epochs=300, warmup_epochs=20, warmup_lr=5e-7, min_lr=5e-6, warmup_prefix=True),
-        training=Training(batch_size=1024, workers=8),
+        batch_size=1024,
         about=About(
             paper=paper,
-            command=f"torchrun --nproc-per-node 8 -m muntin train {name} --data IMAGENET",
+            command=command(name),
             hardware="official: 8 GPUs, 128 pictures each",
             expected=expected,
-            notes="The official code runs fp16 with a scaled loss; here it is bf16 where the device has it.",
+            notes=FP16,
         ),
     )
 

@@ -8,51 +8,57 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .imagenet import CLASSES_22K, command
 from .recipe import ModelChoice, Recipe
 from .swin import PAPER, finetuning, imagenet, published
 
-CLASSES = "The official head has the 21,841 classes of the release of fall 2011; here it has those of the folder."
+AT_224 = {  # stochastic depth on 22K and 1K; top-1 and top-5 after both
+    "swin_tiny": (0.1, 80.9, 96.0),
+    "swin_small": (0.2, 83.2, 97.0),
+    "swin_base": (0.2, 85.2, 97.5),
+    "swin_large": (0.2, 86.3, 97.9),
+}
 HEAD = "The official head keeps the rows of its 1,000 classes: --class-map FILE names them; without it the head is new."
 
 
 def swin_tiny_22k() -> Recipe:
     """Swin-T on ImageNet-22K at 224, 90 epochs from scratch: 80.9 top-1 after fine-tuning on 1K."""
-    return _pretraining("swin_tiny", drop_path_rate=0.1, after=published(80.9, 96.0))
+    return _pretraining("swin_tiny")
 
 
 def swin_small_22k() -> Recipe:
     """Swin-S on ImageNet-22K at 224, 90 epochs from scratch: 83.2 top-1 after fine-tuning on 1K."""
-    return _pretraining("swin_small", drop_path_rate=0.2, after=published(83.2, 97.0))
+    return _pretraining("swin_small")
 
 
 def swin_base_22k() -> Recipe:
     """Swin-B on ImageNet-22K at 224, 90 epochs from scratch: 85.2 top-1 after fine-tuning on 1K."""
-    return _pretraining("swin_base", drop_path_rate=0.2, after=published(85.2, 97.5))
+    return _pretraining("swin_base")
 
 
 def swin_large_22k() -> Recipe:
     """Swin-L on ImageNet-22K at 224, 90 epochs from scratch: 86.3 top-1 after fine-tuning on 1K."""
-    return _pretraining("swin_large", drop_path_rate=0.2, after=published(86.3, 97.9))
+    return _pretraining("swin_large")
 
 
 def swin_tiny_22k_finetune() -> Recipe:
     """Swin-T at 224, 30 epochs on 1K from its weights of ImageNet-22K: 80.9 top-1."""
-    return _at_224("swin_tiny", drop_path_rate=0.1, expected=published(80.9, 96.0))
+    return _at_224("swin_tiny")
 
 
 def swin_small_22k_finetune() -> Recipe:
     """Swin-S at 224, 30 epochs on 1K from its weights of ImageNet-22K: 83.2 top-1."""
-    return _at_224("swin_small", drop_path_rate=0.2, expected=published(83.2, 97.0))
+    return _at_224("swin_small")
 
 
 def swin_base_22k_finetune() -> Recipe:
     """Swin-B at 224, 30 epochs on 1K from its weights of ImageNet-22K: 85.2 top-1."""
-    return _at_224("swin_base", drop_path_rate=0.2, expected=published(85.2, 97.5))
+    return _at_224("swin_base")
 
 
 def swin_large_22k_finetune() -> Recipe:
     """Swin-L at 224, 30 epochs on 1K from its weights of ImageNet-22K: 86.3 top-1."""
-    return _at_224("swin_large", drop_path_rate=0.2, expected=published(86.3, 97.9))
+    return _at_224("swin_large")
 
 
 def swin_base_22k_finetune_384() -> Recipe:
@@ -83,25 +89,27 @@ def pretraining(
         training=replace(base.training, batch_size=4096),
         about=replace(
             base.about,
-            command=f"torchrun --nproc-per-node 8 -m muntin train {name} --data IMAGENET_22K --accumulate 8",
+            command=command(name, data="IMAGENET_22K", options="--accumulate 8"),
             hardware="official: a batch of 4,096; for instance 8 GPUs, 64 pictures each and eight micro-steps",
-            notes=f"{base.about.notes} {CLASSES}",
+            notes=f"{base.about.notes} {CLASSES_22K}",
         ),
     )
 
 
-def _pretraining(model: str, *, drop_path_rate: float, after: str) -> Recipe:
-    return pretraining(f"{model}_22k", ModelChoice(name=model, drop_path_rate=drop_path_rate), after=after)
+def _pretraining(model: str) -> Recipe:
+    drop_path_rate, *after = AT_224[model]
+    return pretraining(f"{model}_22k", ModelChoice(name=model, drop_path_rate=drop_path_rate), after=published(*after))
 
 
-def _at_224(model: str, *, drop_path_rate: float, expected: str) -> Recipe:
+def _at_224(model: str) -> Recipe:
+    drop_path_rate, *expected = AT_224[model]
     return finetuning(
         f"{model}_22k_finetune",
         ModelChoice(name=model, drop_path_rate=drop_path_rate, from_scratch=False),
         image_size=224,
         weights=f"runs/{model}_22k --class-map FILE",
         starts_from=f"a run of {model}_22k, or {model}_patch4_window7_224_22k.pth of the official hub",
-        expected=expected,
+        expected=published(*expected),
         notes=HEAD,
     )
 

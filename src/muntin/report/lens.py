@@ -122,7 +122,8 @@ def attention(
             if kind not in maps:
                 heads = _heads(module.mix, inputs[block], query, size)
                 stride = (backbone.strides[level],) * 2
-                maps[kind] = AttentionMap(f"stage {level + 1}, block {block}", query, window, shift, stride, heads)
+                name = f"stage {level + 1}, block {block}"
+                maps[kind] = AttentionMap(name, query, window, shift, stride, heads)  # type: ignore[arg-type]
     return list(maps.values())
 
 

@@ -51,6 +51,8 @@ class Classifier(nn.Module):
     def reset_classifier(self, num_classes: int, scale: float = 1.0) -> None:
         """Give the model a new, freshly initialised head, its weights times `scale`."""
         self.readout.set_head(num_classes, scale)
+        parts: nn.Module = self.backbone  # type: ignore[assignment]
+        self.readout.to(next(parts.parameters()))  # where the model is, and of its type
 
     def initialise(self) -> None:
         """Fresh weights everywhere, also for a model built on the meta device and given memory by `to_empty`."""

@@ -1,8 +1,12 @@
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
+from muntin.errors import UserError
 from muntin.models import Swin, SwinConfig
 from muntin.tasks import Classification, Classifier
+from muntin.tasks.classification import binary_cross_entropy
 
 
 @pytest.fixture
@@ -30,6 +34,44 @@ def test_soft_targets_go_before_labels(task, batch):
     torch.testing.assert_close(
         task.losses(batch | {"target": target})["cross_entropy"], -(target * log_p).sum(-1).mean()
     )
+
+
+def test_binary_cross_entropy_asks_each_class_alone():
+    logits = torch.tensor([[0.3, -1.2, 2.0], [1.0, 0.5, -0.1]])
+    yes, no = logits.sigmoid().log(), (-logits).sigmoid().log()
+    one_each = -(no[0, 0] + no[0, 1] + yes[0, 2] + yes[1, 0] + no[1, 1] + no[1, 2]) / 6
+    torch.testing.assert_close(binary_cross_entropy(logits, torch.tensor([2, 0])), one_each)
+    mixed = torch.tensor([[0.0, 0.1, 0.9], [1.0, 0.0, 0.0]])  # however little of a class there is, it is there
+    both = -(no[0, 0] + yes[0, 1] + yes[0, 2] + yes[1, 0] + no[1, 1] + no[1, 2]) / 6
+    torch.testing.assert_close(binary_cross_entropy(logits, mixed), both)
+
+
+def test_the_loss_is_chosen_by_name(task, batch):
+    logits = task.predict(batch)["logits"]
+    losses = Classification(task.model, "binary_cross_entropy").losses(batch)
+    torch.testing.assert_close(losses, {"binary_cross_entropy": binary_cross_entropy(logits, batch["label"])})
+    with pytest.raises(UserError, match="unknown loss 'cross_entropi': did you mean cross_entropy"):
+        Classification(task.model, "cross_entropi")
+
+
+class TwoHeads(nn.Module):
+    """What the task sees of a distilled model: a pair of logits in training mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return (self.first(x), self.second(x)) if self.training else (self.first(x) + self.second(x)) / 2
+
+
+def test_without_a_teacher_both_heads_of_a_distilled_model_learn_the_labels():
+    torch.manual_seed(0)
+    model, image, label = TwoHeads(), torch.randn(2, 4), torch.tensor([1, 2])
+    found = Classification(model)({"image": image, "label": label})["cross_entropy"]
+    each = [F.cross_entropy(head(image), label) for head in (model.first, model.second)]
+    torch.testing.assert_close(found, (each[0] + each[1]) / 2)
+    assert Classification(model).eval().predict({"image": image})["logits"].shape == (2, 3)
 
 
 def test_the_loss_is_computed_in_fp32_under_autocast(task, batch):

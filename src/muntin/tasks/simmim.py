@@ -21,10 +21,10 @@ class SimMIM(nn.Module):
 
     batch: "image" (B, C, H, W) and "mask" (B, h, w), 1 = masked, one number a patch of the model.
     normalised_target: side in pixels of the sliding window that normalises the target (odd; V2's recipe: 47), 0: the
-    picture as it is.
+    picture as it is. eps: of the norm before the decoder (Swin 1e-5, ViT 1e-6).
     """
 
-    def __init__(self, backbone: Backbone, normalised_target: int = 0):
+    def __init__(self, backbone: Backbone, normalised_target: int = 0, eps: float = 1e-5):
         super().__init__()
         if normalised_target and normalised_target % 2 == 0:
             raise ValueError(f"the window of the normalised target must be odd, got {normalised_target}")
@@ -33,7 +33,7 @@ class SimMIM(nn.Module):
         in_chans = backbone.config.in_chans  # type: ignore[attr-defined]
         self.stride = stride
         self.mask_token = nn.Parameter(torch.empty(backbone.channels[0]))
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps)
         self.decoder = nn.Linear(dim, in_chans * stride**2)
         self.initialise()
 

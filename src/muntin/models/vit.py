@@ -1,0 +1,317 @@
+"""An Image is Worth 16x16 Words, the Vision Transformer (Dosovitskiy et al., 2020, arXiv:2010.11929).
+
+A picture as a sequence, for a Transformer encoder that knows nothing of pictures:
+- patches are the words: one linear map embeds each (sec. 3.1, eq. 1);
+- a learned class token before them, whose last state stands for the picture (eq. 1, 4);
+- learned positions, resized for pictures of another size (sec. 3.2);
+- plain pre-norm blocks: attention of all tokens with all, MLP with GELU (eq. 2, 3).
+
+Sizes come from the input: what does not fill a patch at the right and bottom is not seen, as in the original. Its GELU
+is the approximation by tanh, JAX's default; weights trained by other code have the exact one (`gelu`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from muntin.errors import UserError, unknown
+from muntin.layers.attention import PLAIN_BACKENDS, Attention, PlainBackend
+from muntin.layers.blocks import PreNormBlock
+from muntin.layers.drop import DropPath, drop_path_ramp
+from muntin.layers.linear import Linear
+from muntin.layers.mlp import Mlp
+from muntin.layers.patch import ConvEmbed
+from muntin.layers.position import GridEmbedding
+from muntin.ops.grouping import Size
+from muntin.ops.resample import RESAMPLES, Resample
+
+from .features import Features
+
+EPS = 1e-6  # of every norm
+GELUS = {"tanh": "tanh", "erf": "none"}  # our names -> PyTorch's
+Readouts = Literal["token", "gap", "mean_norm"]
+# far above every model there is: a config may come from a stranger's file, and must not keep a machine busy for hours
+LARGEST, MOST_BLOCKS, LARGEST_GRID = 1 << 16, 1000, 1 << 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig:
+    """What the paper's tables and the official configs vary."""
+
+    patch: Size = (16, 16)  # pixels a token
+    in_chans: int = 3
+    dim: int = 768
+    depth: int = 12  # blocks
+    heads: int = 12
+    mlp_ratio: float = 4.0
+    grid: Size = (14, 14)  # tokens, of the pictures that the positions are learned on
+    class_token: bool = True
+    # the vector that is classified: the class token; the mean of all patches after the norm ("gap"), or before it
+    readout: Readouts = "token"
+    representation: int = 0  # width of a layer with tanh before the classifier, for pre-training; 0: none
+    gelu: Literal["tanh", "erf"] = "tanh"
+    position_resample: Resample = "bilinear_corners"
+
+
+class PrefixTokens(nn.Module):
+    """Learned tokens put before a sequence, each with a position of its own: (B, N, C) -> (B, P + N, C).
+
+    names: one a token, in order; none leaves the sequence as it is. positions: whether they have positions. The tokens
+    are (1, C) each. None of them decays, except a distillation token: the official DeiT lets it.
+    """
+
+    def __init__(self, names: tuple[str, ...], dim: int, positions: bool = True):
+        super().__init__()
+        self.names = names
+        for name in names:
+            self.register_parameter(name, nn.Parameter(torch.empty(1, dim)))
+        self.position = nn.Parameter(torch.empty(len(names), dim)) if names and positions else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.names:
+            return x
+        tokens = torch.cat(self.tokens())
+        tokens = (tokens if self.position is None else tokens + self.position).to(x.dtype)
+        return torch.cat((tokens.expand(len(x), -1, -1), x), 1)
+
+    def tokens(self) -> list[Tensor]:
+        """The tokens themselves, (1, C) each."""
+        return [getattr(self, name) for name in self.names]
+
+    def no_weight_decay(self) -> set[str]:
+        return {name for name, _ in self.named_parameters()} - {"distillation_token"}
+
+
+class ViT(nn.Module):
+    """The backbone: (B, in_chans, H, W) -> one level (B, C, H / patch, W / patch), and the prefix tokens (B, P, C).
+
+    Both come out of the last block as they are; the norm after it (eq. 4) belongs to the readout. dropout: rate after
+    the positions and after every linear map but those to queries, keys and values.
+    """
+
+    def __init__(self, config: ViTConfig, drop_path_rate: float = 0.0, dropout: float = 0.0):
+        super().__init__()
+        _check_sizes(config)
+        _check_choices(config)
+        self.config = config
+        self.stem, channels, stride = self._stem()
+        self.channels, self.strides = (config.dim,), (stride * config.patch[-1],)
+        self.patch_embed = ConvEmbed(channels, config.dim, config.patch, config.patch)
+        self.prefix = self._prefix()
+        self.position = self._position()
+        self.dropout = nn.Dropout(dropout)
+        rates = self._drop_path_rates(drop_path_rate)
+        self.blocks = nn.ModuleList(self._block(DropPath(rate), dropout) for rate in rates)
+        self.initialise()
+
+    def forward(self, x: Tensor) -> Features:
+        return self.encode(self.embed(x))
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.patch_embed(self.stem(x))
+
+    def encode(self, tokens: Tensor) -> Features:
+        x = self.dropout(self.prefix(self.position(tokens).flatten(1, 2)))  # (B, P + N, C)
+        for block in self.blocks:
+            x = block(x)
+        return split_tokens(x, tuple(tokens.shape[1:-1]))
+
+    def layers(self) -> list[list[nn.Module]]:
+        """Embedding, tokens and positions, then block after block."""
+        return [[self.patch_embed, self.position, self.prefix], *([block] for block in self.blocks)]
+
+    def attentions(self) -> list[list[Attention]]:
+        """The attention of every block; they are one stage."""
+        return [[block.mix for block in self.blocks]]  # type: ignore[misc]
+
+    def set_attention(self, backend: PlainBackend) -> None:
+        """Choose how attention is computed, see `ops.attention`; auto is sdpa."""
+        choose_attention(self.attentions(), backend)
+
+    def adopt(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """Compute as the code that weights come from, in what no tensor tells: -> what changed, in words.
+
+        settings: fields of the config. GELU and the way to resize positions are taken over; of the others only the
+        heads concern the backbone. Raises UserError for weights of another number of heads.
+        """
+        if (heads := settings.get("heads", self.config.heads)) != self.config.heads:
+            raise UserError(
+                f"the weights are of {heads} heads and the model has {self.config.heads}; build it with heads={heads}"
+            )
+        taken = {name: settings[name] for name in ("gelu", "position_resample") if name in settings}
+        changed = {name: value for name, value in taken.items() if value != getattr(self.config, name)}
+        self.config = replace(self.config, **changed)
+        _check_choices(self.config)
+        for module in self.modules():
+            if isinstance(module, Mlp):
+                module.activation = nn.GELU(GELUS[self.config.gelu])
+            elif hasattr(module, "resample"):
+                module.resample = self.config.position_resample  # type: ignore[assignment]
+        return tuple(f"{name} {value}, as the weights ask for" for name, value in changed.items())
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Linear maps Xavier uniform, to queries, keys and values each for itself; biases of the MLP N(0, 1e-6), other
+        biases 0; norms 1 and 0; convolutions LeCun normal; positions N(0, 0.02), tokens 0 (official code).
+        """
+        for module in self.modules():
+            if isinstance(module, nn.LayerNorm | nn.GroupNorm):
+                module.reset_parameters()
+            elif isinstance(module, nn.Conv2d):
+                lecun_normal_(module)
+            elif isinstance(module, Attention):
+                for weight in (*module.qkv.weight.chunk(3), module.proj.weight):  # type: ignore[operator, union-attr]
+                    nn.init.xavier_uniform_(weight)
+                nn.init.zeros_(module.qkv.bias)  # type: ignore[arg-type]
+                nn.init.zeros_(module.proj.bias)
+            elif isinstance(module, Mlp):
+                for linear in (module.fc1, module.fc2):
+                    nn.init.xavier_uniform_(linear.weight)
+                    nn.init.normal_(linear.bias, std=1e-6)
+            elif isinstance(module, GridEmbedding):
+                nn.init.normal_(module.embedding, std=0.02)
+            elif isinstance(module, PrefixTokens):
+                for token in module.tokens():
+                    nn.init.zeros_(token)
+                if module.position is not None:
+                    nn.init.normal_(module.position, std=0.02)
+
+    def _stem(self) -> tuple[nn.Module, int, int]:
+        """What sees the picture before the patches do, its channels and its stride: nothing, but in hybrids."""
+        return nn.Identity(), self.config.in_chans, 1
+
+    def _drop_path_rates(self, rate: float) -> list[float]:
+        """The rate of every block."""
+        return drop_path_ramp(rate, (self.config.depth,))[0]
+
+    def _position(self) -> nn.Module:
+        return GridEmbedding(self.config.grid, self.config.dim, self.config.position_resample)
+
+    def _prefix(self) -> PrefixTokens:
+        return PrefixTokens(("class_token",) if self.config.class_token else (), self.config.dim)
+
+    def _block(self, drop_path: DropPath, dropout: float) -> nn.Module:
+        return PreNormBlock(self.config.dim, *self._branches(dropout), drop_path, EPS)
+
+    def _branches(self, dropout: float) -> tuple[nn.Module, nn.Module]:
+        """Attention and MLP of a block."""
+        dim, gelu = self.config.dim, nn.GELU(GELUS[self.config.gelu])
+        attention = Attention(self._qkv(), dim=dim, heads=self.config.heads, dropout=dropout)
+        return attention, Mlp(dim, int(dim * self.config.mlp_ratio), gelu, dropout)
+
+    def _qkv(self) -> nn.Module:
+        return Linear(self.config.dim, 3 * self.config.dim)
+
+
+def split_tokens(x: Tensor, grid: Size) -> Features:
+    """A sequence as one level and the tokens before it: (B, P + N, C) -> (B, C, *S), (B, P, C)."""
+    prefix = x.shape[1] - math.prod(grid)
+    return Features([x[:, prefix:].mT.unflatten(2, grid)], x[:, :prefix] if prefix else None)
+
+
+def choose_attention(stages: list[list[Attention]], backend: PlainBackend) -> None:
+    """Set how each of these is computed. Raises UserError for an unknown way."""
+    if backend not in PLAIN_BACKENDS:
+        raise UserError(f"unknown attention '{backend}': choose one of {', '.join(PLAIN_BACKENDS)}")
+    for attention in (attention for stage in stages for attention in stage):
+        attention.backend = backend
+
+
+def lecun_normal_(convolution: nn.Conv2d) -> None:
+    """Weights of variance 1 / fan-in, cut at two deviations; bias 0. The default of JAX's layers."""
+    deviation = convolution.weight[0].numel() ** -0.5
+    # the cut narrows a normal distribution to 0.8796 of its deviation
+    deviation /= 0.87962566103423978
+    nn.init.trunc_normal_(convolution.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+
+
+def _check_sizes(config: ViTConfig) -> None:
+    """Raise UserError for sizes that no model can have."""
+    for name, most in {"in_chans": LARGEST, "dim": LARGEST, "depth": MOST_BLOCKS, "heads": LARGEST}.items():
+        value = getattr(config, name)
+        if type(value) is not int or not 1 <= value <= most:
+            raise UserError(f"{name} is {value!r}; it needs a whole number from 1 to {most:,}")
+    for name in ("patch", "grid"):
+        value = getattr(config, name)
+        sides = isinstance(value, tuple) and len(value) == 2 and all(type(v) is int for v in value)
+        if not sides or not all(1 <= v <= LARGEST_GRID for v in value):
+            raise UserError(f"{name} is {value!r}; it needs two whole numbers from 1 to {LARGEST_GRID:,}")
+    if config.dim % config.heads:
+        raise UserError(f"dim {config.dim} is not divided by {config.heads} heads")
+    if type(config.mlp_ratio) not in (int, float) or not 1 <= config.dim * config.mlp_ratio <= LARGEST:
+        raise UserError(f"mlp_ratio is {config.mlp_ratio!r}; the MLP needs 1 to {LARGEST:,} channels")
+
+
+def _check_choices(config: ViTConfig) -> None:
+    """Raise UserError for what is no choice, and for choices that contradict each other."""
+    choices = {"readout": get_args(Readouts), "gelu": tuple(GELUS), "position_resample": RESAMPLES}
+    for name, known in choices.items():
+        if (value := getattr(config, name)) not in known:
+            raise unknown(name, str(value), known)
+    if not isinstance(config.class_token, bool):
+        raise UserError(f"class_token is {config.class_token!r}; it is True or False")
+    if config.readout == "token" and not config.class_token:
+        raise UserError("without a class token there is no token to read; set readout to 'gap' or 'mean_norm'")
+    if type(config.representation) is not int or not 0 <= config.representation <= LARGEST:
+        raise UserError(f"representation is {config.representation!r}; it needs a whole number from 0 to {LARGEST:,}")
+    if config.representation and config.readout == "mean_norm":
+        raise UserError("the readout 'mean_norm' has no representation layer; set representation to 0")
+
+
+def _tiny(patch: int, grid: int) -> ViTConfig:
+    return ViTConfig(patch=(patch, patch), grid=(grid, grid), dim=192, heads=3)
+
+
+def _small(patch: int, grid: int) -> ViTConfig:
+    return ViTConfig(patch=(patch, patch), grid=(grid, grid), dim=384, heads=6)
+
+
+def _base(patch: int, grid: int) -> ViTConfig:
+    return ViTConfig(patch=(patch, patch), grid=(grid, grid))
+
+
+def _large(patch: int, grid: int) -> ViTConfig:
+    return ViTConfig(patch=(patch, patch), grid=(grid, grid), dim=1024, depth=24, heads=16)
+
+
+def _huge(patch: int, grid: int) -> ViTConfig:
+    return ViTConfig(patch=(patch, patch), grid=(grid, grid), dim=1280, depth=32, heads=16)
+
+
+def _gap(config: ViTConfig) -> ViTConfig:
+    return replace(config, class_token=False, readout="gap")
+
+
+def with_384(variants: Mapping[str, Any]) -> dict[str, Any]:
+    """The variants for pictures of 224 pixels, and each with positions for 384, as they are fine-tuned (sec. 3.2)."""
+    larger = {
+        f"{name}_384": replace(config, grid=tuple(side * 384 // 224 for side in config.grid))
+        for name, config in variants.items()
+    }
+    return {**variants, **larger}
+
+
+_AT_224 = {  # table 1; Ti and S: Steiner et al., 2021, arXiv:2106.10270
+    "vit_tiny_patch16": _tiny(16, 14),
+    "vit_small_patch16": _small(16, 14),
+    "vit_small_patch32": _small(32, 7),
+    "vit_base_patch8": _base(8, 28),
+    "vit_base_patch16": _base(16, 14),
+    "vit_base_patch32": _base(32, 7),
+    "vit_large_patch16": _large(16, 14),
+    "vit_large_patch32": _large(32, 7),
+    "vit_huge_patch14": _huge(14, 16),
+    "vit_small_patch16_gap": _gap(_small(16, 14)),
+    "vit_small_patch32_gap": _gap(_small(32, 7)),
+    "vit_base_patch16_gap": _gap(_base(16, 14)),
+    "vit_base_patch32_gap": _gap(_base(32, 7)),
+}
+VARIANTS: dict[str, ViTConfig] = with_384(_AT_224)

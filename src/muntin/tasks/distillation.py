@@ -1,0 +1,165 @@
+"""Distillation (Hinton et al., 2015, arXiv:1503.02531) as in DeiT (Touvron et al., 2020, arXiv:2012.12877, sec. 4).
+
+- soft: the student follows the teacher's probabilities, flattened by a temperature;
+- hard: the teacher's first choice is a second label;
+- the distillation token: a head of its own learns from the teacher, the class head from the labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from muntin.errors import UserError, unknown
+from muntin.heads import DistilledReadout
+
+from .classification import Classification, Classifier
+
+Normalisation = Literal["official", "textbook"]
+
+
+def hard_distillation(logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Cross-entropy against the teacher's first choice, never smoothed: both (B, K) -> scalar, in fp32."""
+    return F.cross_entropy(logits.float(), teacher_logits.argmax(1))
+
+
+def soft_distillation(
+    logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, normalisation: Normalisation = "official"
+) -> Tensor:
+    """tau^2 KL(softmax(teacher / tau) || softmax(student / tau)): both (B, K) -> scalar, in fp32.
+
+    normalisation: "textbook" is the mean over the batch. "official" divides that by the number of classes, too, as
+    DeiT's code does (losses.py; the paper does not say): with 1,000 classes and the same alpha it is that much
+    weaker.
+    """
+    if not temperature > 0:
+        raise UserError(f"temperature is {temperature}; it must be above 0")
+    divisors = {"official": logits.numel(), "textbook": len(logits)}
+    if normalisation not in divisors:
+        raise unknown("normalisation", normalisation, divisors)
+    ours, theirs = ((each.float() / temperature).log_softmax(1) for each in (logits, teacher_logits))
+    divergence = F.kl_div(ours, theirs, reduction="sum", log_target=True) * temperature**2
+    return divergence / divisors[normalisation]
+
+
+class Distillation(Classification):
+    """Classification with a teacher: (1 - alpha) * loss against the labels + alpha * imitate(student, teacher).
+
+    teacher: any module from pictures (B, C, H, W), as the student gets them, to logits (B, K). It is put into eval mode
+    and frozen, here and for good. It moves with the task (`.to(device)`) and is otherwise no part of it: not in its
+    parameters, its state dict, its copies.
+    imitate: what the student's logits learn from the teacher's, `hard_distillation` or a `partial` of
+    `soft_distillation`. token: whether a head of its own does so, the distillation head of a `DistilledReadout`;
+    otherwise the one head learns both. alpha: weight of the teacher, in [0, 1]. loss: as in `Classification`.
+
+    The teacher sees the very pictures that the student sees, mixed and erased. In evaluation mode the student has one
+    answer, and both terms judge it.
+    Raises UserError where `token` and the student's readout do not fit, and where a teacher shares weights with the
+    student; at the first batch where the teacher has other classes.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        teacher: nn.Module,
+        *,
+        imitate: Callable[[Tensor, Tensor], Tensor] = hard_distillation,
+        token: bool = True,
+        alpha: float = 0.5,
+        loss: str = "cross_entropy",
+    ):
+        super().__init__(model, loss)
+        if not 0 <= alpha <= 1:
+            raise UserError(f"alpha is {alpha}; the weight of the teacher must be at least 0 and at most 1")
+        _check_token(model, token)
+        if set(teacher.parameters()) & set(model.parameters()):
+            raise UserError("the teacher shares weights with the student, and would be frozen; give a copy (deepcopy)")
+        self.imitate, self.alpha = imitate, alpha
+        self._aside = _Aside(teacher.eval().requires_grad_(False))
+
+    @property
+    def teacher(self) -> nn.Module:
+        return self._aside.module
+
+    def losses(self, batch: dict) -> dict[str, Tensor]:
+        """Both terms with their weights, so that their sum is the loss."""
+        output = self.model(batch["image"])
+        by_class, by_token = output if isinstance(output, tuple) else (output, output)
+        imitation = self.imitate(by_token, self._teach(batch["image"], by_token.shape[1]))
+        return {
+            self.loss: (1 - self.alpha) * self.label_loss(by_class, batch),
+            "distillation": self.alpha * imitation,
+        }
+
+    @torch.no_grad()  # not inference_mode: the student's backward pass reads these logits
+    def _teach(self, image: Tensor, classes: int) -> Tensor:
+        """The teacher's logits (B, K)."""
+        logits = self.teacher(image)
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            found = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+            raise UserError(f"the teacher gives {found}; it must give logits (B, K): wrap it in a module that does")
+        if logits.shape[1] != classes:
+            raise UserError(
+                f"the teacher knows {logits.shape[1]} classes and the student {classes}; take a teacher that was "
+                "trained on the same classes"
+            )
+        return logits
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self.teacher._apply(fn, recurse)  # what `.to(device)` and its like are made of
+        return super()._apply(fn, recurse)
+
+    def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
+        """Memory for a student of the meta device; the teacher moves and keeps its weights."""
+        self.model.to_empty(device=device, recurse=recurse)
+        self.teacher.to(device)
+        return self
+
+
+class Renormalised(nn.Module):
+    """A network for pictures of another normalisation: it gets what it was trained on, (B, C, H, W) on its own scale.
+
+    given, own: mean and standard deviation, one value a channel each: those of the pictures, and of the network.
+    """
+
+    scale: Tensor  # (C, 1, 1)
+    shift: Tensor
+
+    def __init__(self, network: nn.Module, given: Sequence[Sequence[float]], own: Sequence[Sequence[float]]):
+        super().__init__()
+        self.network = network
+        (mean, std), (own_mean, own_std) = (torch.tensor(both)[:, :, None, None] for both in (given, own))  # (C, 1, 1)
+        self.register_buffer("scale", std / own_std)
+        self.register_buffer("shift", (mean - own_mean) / own_std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x * self.scale + self.shift)
+
+
+class _Aside:
+    """Holds a module without making it a part of what holds this; a copy of the holder holds the same one."""
+
+    def __init__(self, module: nn.Module):
+        self.module = module
+
+    def __deepcopy__(self, memo: dict) -> _Aside:
+        return self
+
+
+def _check_token(model: Classifier, token: bool) -> None:
+    """A distillation head must be there where it is to learn, and must learn where it is there."""
+    distilled = isinstance(model.readout, DistilledReadout)
+    if token and not distilled:
+        raise UserError(
+            f"the student has no distillation head (its readout is a {type(model.readout).__name__}); choose a "
+            "distilled model, such as deit_small_distilled, or do without the token (token=False, --no-token)"
+        )
+    if distilled and not token:
+        raise UserError(
+            "without the token the student's distillation head would learn nothing; choose the plain model, or the "
+            "token (token=True, --token)"
+        )
