@@ -40,28 +40,28 @@ def run(arguments: list[str]) -> int:
 
     from rich.table import Table
 
+    measured, noted = any(row["digits"] for row in rows), any(row["note"] for row in rows)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("model", no_wrap=True)
-    for title in ("parameters", "GMACs", "input", "top-1 %"):
+    for title in ("M param.", "GMACs", "input", "top-1 %"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("ImageNet", no_wrap=True)
-    measured, noted = any(row["digits"] for row in rows), any(row["note"] for row in rows)
+    table.add_column("trained on", no_wrap=True)
     if measured:
         table.add_column("digits %", justify="right", no_wrap=True)
     if noted:
-        table.add_column("what changed" if measured else "note")
+        table.add_column("what changed" if measured else "note", no_wrap=True)
     for row in rows:
-        more = ["" if row["digits"] is None else f"{row['digits']:.1f}"] * measured + [row["note"]] * noted
+        height, width = row["image_size"]
         table.add_row(
             row["name"],
-            f"{row['parameters'] / 1e6:,.1f} M",
+            f"{row['parameters'] / 1e6:,.1f}",
             f"{row['multiply_adds'] / 1e9:,.2f}",
-            " x ".join(map(str, row["image_size"])),
+            str(height) if height == width else f"{height}x{width}",
             "" if row["top1"] is None else f"{row['top1']:.1f}",
             row["trained_on"].replace("ImageNet-", ""),
-            *more,
+            *(["" if row["digits"] is None else f"{row['digits']:.1f}"] * measured + [row["note"]] * noted),
         )
-    show(table)
+    show(table, whole=True)
     print("GMACs: 10^9 multiply-adds a picture, the papers' FLOPs. top-1: as published, trained on that ImageNet.")
     if measured:
         print(

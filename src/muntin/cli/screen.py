@@ -8,8 +8,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def show(table: Table) -> None:
-    """Print a table as it is: a class may be called [red] or :cat:, which rich would take for a command."""
+def show(table: Table, *, whole: bool = False) -> None:
+    """Print a table as it is: a class may be called [red] or :cat:, which rich would take for a command.
+
+    whole: every line in full, also where it is longer than the screen is wide.
+    """
     from rich.console import Console
 
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    console = Console(markup=False, emoji=False, highlight=False)
+    if whole:
+        needed = console.measure(table, options=console.options.update(max_width=1000)).maximum
+        console.width = max(console.width, needed)
+    console.print(table)

@@ -34,6 +34,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         own.pretrain,
         own.train,
         own.finetune,
+        own.distil,
         swin.swin_tiny,
         swin.swin_tiny_c24,
         swin.swin_small,

@@ -5,6 +5,8 @@ Defaults are for one GPU and pictures of 256 pixels; on a CPU take smaller ones,
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from muntin.data import Augment, Preprocess
 from muntin.engine import Optim, Schedule, Training
 
@@ -86,5 +88,24 @@ def finetune() -> Recipe:
             expected="depends on the data",
             starts_from="a `pretrain` run, a model folder or a weights file",
             notes="A head for other classes is made anew. Weights without a config.json beside them need --model.",
+        ),
+    )
+
+
+def distil() -> Recipe:
+    """Train a DeiT-S on a labelled folder with the help of a teacher: any trained network for the same classes."""
+    return replace(
+        train(),
+        name="distil",
+        task="distillation",
+        model=ModelChoice(name="deit_small_distilled", drop_path_rate=0.1),
+        preprocess=replace(PICTURES, image_size=(224, 224)),
+        about=About(
+            paper="DeiT, 2020, arXiv:2012.12877, sec. 4: hard distillation through a token",
+            command="muntin train distil --data FOLDER --teacher-weights runs/finetuned --out runs/distilled",
+            hardware="one GPU with 12 GB",
+            expected="depends on the data and the teacher",
+            starts_from="a trained teacher, such as a `finetune` run of a larger model",
+            notes="The teacher sees the student's pictures, on its own mean and standard deviation.",
         ),
     )
