@@ -49,7 +49,7 @@ CASES = {
     "vit with representation": Case(
         "vit_base_patch16", {"patch": 8, "dim": 16, "depth": 2, "heads": 2, "grid": 3, "representation": 12}, 8
     ),
-    "vit hybrid": Case("vit_r_tiny_patch16", {**catalog.FAMILIES["vit_hybrid"].small, "grid": 3}, 8),
+    "vit hybrid": Case("vit_r_tiny_patch16", {**catalog.FAMILIES["vit_hybrid"].small, "grid": 3}, 1),
     "deit": Case("deit_small", {"patch": 8, "dim": 16, "depth": 2, "heads": 2, "grid": 3}, 8),
     "deit distilled": Case("deit_small_distilled", {"patch": 8, "dim": 16, "depth": 2, "heads": 2, "grid": 3}, 8),
     "deit 3": Case("deit3_small", {"patch": 8, "dim": 16, "depth": 2, "heads": 2, "grid": 3}, 8),
@@ -128,6 +128,9 @@ def test_any_size_works_or_is_refused_in_a_sentence(case, size):
 
 
 def test_a_picture_smaller_than_a_patch_is_refused(case):
+    if case.least == 1:  # padded at every step, a hybrid's stem takes any picture
+        assert classifier(case)(pictures(1, 64)).shape == (2, 5)
+        return
     with pytest.raises(ValueError, match="smaller than one patch"):
         classifier(case)(pictures(2, 64))
 
@@ -300,6 +303,7 @@ def test_export_at_a_fixed_size(case):
 
 def test_one_graph_is_enough_to_compile(case):
     model, x = classifier(traced(case)), pictures(37, 50)
+    torch.compiler.reset()  # else the graphs of other models count against its limit
     graph = torch.compile(model, fullgraph=True, backend="eager")
     torch.testing.assert_close(graph(x), model(x), rtol=1e-4, atol=1e-5)
 
@@ -314,6 +318,7 @@ def traced(case: Case) -> Case:
 def test_compiled_equals_eager_in_values_and_gradients(case):
     model, x = classifier(traced(case)), pictures(37, 50)
     results = []
+    torch.compiler.reset()
     for run in (model, torch.compile(model, fullgraph=True)):
         model.zero_grad()
         logits = run(x)

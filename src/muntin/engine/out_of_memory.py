@@ -13,7 +13,8 @@ from muntin.engine.ema import Ema
 from muntin.engine.size import in_words
 from muntin.engine.training import Training
 
-CPU_WORDS = ("can't allocate memory", "not enough memory", "Cannot allocate memory")  # torch's RuntimeErrors
+# of torch's RuntimeErrors; the last is oneDNN's, which builds a primitive together with the memory that it works in
+CPU_WORDS = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "could not create a primitive")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

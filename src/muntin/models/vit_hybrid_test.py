@@ -21,7 +21,7 @@ PARAMETERS = {  # with 1000 classes, counted in the official code
 STRIDES = {"vit_r_tiny_patch16": 32, "vit_r50_base_patch16": 16}  # the others 32
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_published_variants_have_their_parameters_and_strides(name):
     with torch.device("meta"):
         model = Classifier(HybridViT(VARIANTS[name]), 1000, TokenReadout)
