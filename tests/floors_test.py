@@ -1,6 +1,8 @@
 """The shape of the house: imports go only down the floors, and starting costs nothing optional."""
 
 import ast
+import difflib
+import itertools
 import subprocess
 import sys
 import time
@@ -119,3 +121,17 @@ def test_help_loads_no_torch_and_answers_within_a_second():
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "muntin", "--help"], capture_output=True, check=True)
     assert time.perf_counter() - start < 1
+
+
+def test_no_two_model_files_are_more_than_a_third_alike():
+    """By the lines of the shorter that stand in the other in the same order, imports and blank lines aside."""
+    files = {f: lines_of(f) for f in sorted((PACKAGE / "models").glob("*.py")) if not f.name.endswith("_test.py")}
+    del files[PACKAGE / "models" / "__init__.py"]
+    for (one, lines), (other, others) in itertools.combinations(files.items(), 2):
+        same = sum(block.size for block in difflib.SequenceMatcher(None, lines, others, False).get_matching_blocks())
+        assert same <= min(len(lines), len(others)) / 3, f"{one.name} and {other.name} share {same} lines"
+
+
+def lines_of(file: Path) -> list[str]:
+    lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith(("import ", "from "))]
