@@ -39,7 +39,7 @@ class PoolFormer(nn.Module):
 
     def __init__(self, config: PoolFormerConfig, drop_path_rate: float = 0.0):
         super().__init__()
-        self.config, self.channels = config, config.dims
+        self.config, self.channels, self.embed_dim = config, config.dims, config.dims[0]
         self.strides = tuple(4 * 2**i for i in range(len(config.dims)))
         patches = [(4, 4)] + [(2, 2)] * (len(config.dims) - 1)
         inputs = (config.in_chans, *config.dims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from muntin.convert.families import Foreign
 from muntin.disk import config_beside
 from muntin.errors import UserError
 from muntin.heads import LevelNorms
-from muntin.models import Swin, ViT
+from muntin.models import Swin
 from muntin.models.swin import effective_windows, stage_windows
 from muntin.saved import read_config
 from muntin.tasks import SimMIM
@@ -53,6 +54,7 @@ class Identified(NamedTuple):
     config: dict[str, Any] | None  # of the model folder it lies in
     classes: tuple[str, ...]  # their names, where what lies beside it has one for each
     image_size: tuple[int, int]  # pixels, as what lies beside it says, or else of the model's published training
+    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None  # mean and standard deviation, where anything tells them
 
 
 def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Identified:
@@ -68,7 +70,8 @@ def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Ident
     swin = issubclass(told.family.backbone, Swin)
     beside = describe(path, len(told.fields["depths"]) if swin else 0)
     windows = tuple(stage_windows(built)) if built and swin else beside.windows
-    told.fields.update(beside.settings if issubclass(told.family.backbone, ViT) else {})
+    fields = {field.name for field in dataclasses.fields(told.family.config)}
+    told.fields.update({name: value for name, value in beside.settings.items() if name in fields})
     told.fields.update({"window": windows} if windows else {})
     told.fields.update({"pretrained_window": beside.pretrained_window} if beside.pretrained_window else {})
     classes = beside.classes if len(beside.classes) == told.num_classes else ()
@@ -79,7 +82,9 @@ def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Ident
     else:
         called = as_named(told, name) if name else named(told)
     size = tuple(config["preprocess"].get("image_size", ())) if config else beside.image_size
-    return Identified(found, told, called, config, classes, size or entry(called.name).image_size)  # type: ignore[arg-type]
+    size = size or entry(called.name).image_size
+    pixels = beside.pixels or getattr(told.family.files, "PIXELS", {}).get(found.layout)
+    return Identified(found, told, called, config, classes, size, pixels)  # type: ignore[arg-type]
 
 
 def architecture(found: Foreign) -> Architecture:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from muntin.architecture import STRUCTURE, Identified, empty_model, identify, misfits
-from muntin.catalog import as_size, build_config, create_model
+from muntin.catalog import FAMILIES, as_size, build_config, create_model
 from muntin.convert import read_tensors
 from muntin.convert.adapt import by, select_classes, zero_head
 from muntin.convert.class_map import read_class_map
@@ -75,7 +75,7 @@ def convert(
     tensors, files = known.found.tensors, known.told.family.files
     settings = dataclasses.asdict(build_config(known.named.name, known.named.changes))
     _check_written(known, layout, out)
-    notes: tuple[str, ...] = ()
+    notes = _differences(known, layout, settings)
     filled = empty_model(known.named, known.told, tensors)
     if wrong := misfits(tensors, filled):
         raise UserError(f"{path} is no whole {known.named.name}: {wrong[0]}{_and_more(wrong)}")
@@ -83,7 +83,7 @@ def convert(
         _check_all_known(path, known)
     if layout in FOLDERS:
         described = _described(known)
-        notes = described.notes
+        notes += described.notes
     if layout == "muntin":
         filled.load_state_dict(tensors, assign=True)
         _make_folder(out, lambda new: _save(new, known.named.name, filled, known.told.kind, described))
@@ -165,7 +165,8 @@ def adapt(
     adapted, names, report = _with_classes(adapted, described.classes, num_classes, rows, headless, report)
     if freeze_bias:
         if not isinstance(adapted.backbone, SwinV2):
-            raise UserError(f"{path} is a Swin, whose position bias is a table already; leave freeze_bias out")
+            table = ", whose position bias is a table already" if isinstance(adapted.backbone, Swin) else ""
+            raise UserError(f"{path} is a {known.told.family.backbone.__name__}{table}; leave freeze_bias out")
         adapted.backbone.freeze_position_bias(trained_size)
         report = report._replace(notes=(*report.notes, "the position bias is frozen into tables"))
 
@@ -262,6 +263,15 @@ def _check_all_known(path: Path, known: Identified) -> None:
         )
 
 
+def _differences(known: Identified, layout: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """What code of the layout computes otherwise, unless it is told. -> notes."""
+    if layout in ("timm", "simmim", "deit3") and settings.get("gelu") == "tanh":
+        return ("the model has the approximate GELU, and timm's the exact one unless made with act_layer='gelu_tanh'",)
+    if layout == "transformers" and known.told.family is FAMILIES["cvt"]:
+        return ("CvT has QuickGELU, and transformers computes it with the exact GELU",)
+    return ()
+
+
 def _with_classes(
     model: Classifier,
     names: tuple[str, ...],
@@ -298,20 +308,31 @@ def _described(known: Identified) -> Described:
     classes = known.classes or numbered(known.told.num_classes)
     if known.config and known.config["preprocess"]:
         return Described(classes, Preprocess.from_dict(known.config["preprocess"]).to_dict(), ())
-    values, notes = _preprocess(known.told.fields["in_chans"], known.image_size, {})
+    values, notes = _preprocess(known.told.fields["in_chans"], known.image_size, {}, known.pixels)
     notes += (f"class names: numbers, 0 to {len(classes) - 1}",) if classes and not known.classes else ()
     return Described(classes, values, notes)
 
 
-def _preprocess(channels: int, size: Size, known: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Preprocessing of a model folder for so many channels and this size, and notes on what the file did not tell."""
+def _preprocess(
+    channels: int,
+    size: Size,
+    known: Mapping[str, Any],
+    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Preprocessing of a model folder for so many channels and this size, and notes on what the file did not tell.
+
+    known: from its model folder. pixels: mean and standard deviation that its project takes.
+    """
     if channels not in (1, 3):
         return {}, (f"preprocessing: none, pictures here have 1 or 3 channels and the model takes {channels}",)
     if known and len(known["mean"]) == channels:
         return Preprocess.from_dict(dict(known) | {"image_size": list(size)}).to_dict(), ()
-    mean, std = (list(v) if channels == 3 else [round(sum(v) / 3, 3)] for v in (IMAGENET_MEAN, IMAGENET_STD))
+    told = (known["mean"], known["std"]) if known else pixels
+    both = told or (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = (list(v) if len(v) == channels else [round(sum(v) / len(v), 3)] * channels for v in both)
     values = Preprocess().to_dict() | dict(known) | {"image_size": list(size), "mean": mean, "std": std}
-    note = f"preprocessing: ImageNet's mean {mean} and std {std}, {size[0]} x {size[1]} pixels"
+    whose = "" if told else "ImageNet's "
+    note = f"preprocessing: {whose}mean {mean} and std {std}, {size[0]} x {size[1]} pixels"
     return Preprocess.from_dict(values).to_dict(), (note,)
 
 

@@ -392,3 +392,56 @@ def test_the_picture_size_comes_back_from_a_folder_of_transformers(tmp_path):
     convert(tmp_path / "a", tmp_path / "b", layout="transformers")
     convert(tmp_path / "b", tmp_path / "c", layout="muntin")
     assert load_model(tmp_path / "c").preprocess["image_size"] == [64, 64]
+
+
+# --- what a file does not tell
+
+
+def test_the_arrays_of_vit_are_for_pixels_from_minus_one_to_one(tmp_path):
+    saved(tmp_path / "ours", "vit_tiny_patch16")
+    convert(tmp_path / "ours", tmp_path / "vit.npz", layout="official")
+    notes = convert(tmp_path / "vit.npz", tmp_path / "back", layout="muntin").notes
+    assert load_model(tmp_path / "back").preprocess["mean"] == [0.5, 0.5, 0.5]
+    assert any("mean [0.5, 0.5, 0.5]" in note and "ImageNet" not in note for note in notes)
+    adapt(tmp_path / "back", tmp_path / "grey", in_chans=1)
+    assert load_model(tmp_path / "grey").preprocess["std"] == [0.5]
+
+
+def test_the_preprocessor_beside_a_folder_of_transformers_is_read(tmp_path):
+    saved(tmp_path / "ours", "deit_tiny")
+    convert(tmp_path / "ours", tmp_path / "theirs", layout="transformers")
+    told = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
+    (tmp_path / "theirs" / "preprocessor_config.json").write_text(json.dumps(told))
+    convert(tmp_path / "theirs", tmp_path / "back", layout="muntin")
+    values = load_model(tmp_path / "back").preprocess
+    assert (values["mean"], values["std"]) == (told["image_mean"], told["image_std"])
+
+
+def test_a_cvt_of_transformers_tells_its_heads(tmp_path):
+    saved(tmp_path / "ours", "cvt_13", heads=(1, 1, 2))
+    report = convert(tmp_path / "ours", tmp_path / "theirs", layout="transformers")
+    assert any("exact GELU" in note for note in report.notes)
+    convert(tmp_path / "theirs", tmp_path / "back", layout="muntin")
+    assert load_model(tmp_path / "back").model.backbone.config.heads == (1, 1, 2)
+
+
+def test_a_model_whose_gelu_timm_has_to_be_told_is_written_with_a_note(tmp_path):
+    for name, noted in (("vit_tiny_patch16", True), ("deit_tiny", False)):
+        saved(tmp_path / name, name)
+        report = convert(tmp_path / name, tmp_path / f"{name}.safetensors", layout="timm")
+        assert any("gelu_tanh" in note for note in report.notes) is noted
+
+
+def test_the_stem_of_a_resnet_takes_other_channels(tmp_path):
+    saved(tmp_path / "ours", "convnext_roadmap_00")
+    adapt(tmp_path / "ours", tmp_path / "grey", in_chans=1)
+    with torch.inference_mode():
+        grey = load_model(tmp_path / "grey").model(PICTURE[:, :1])
+        expected = load_model(tmp_path / "ours").model(PICTURE[:, :1].expand(-1, 3, -1, -1))
+    torch.testing.assert_close(grey, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_only_a_swin_v2_has_a_bias_to_freeze(tmp_path):
+    saved(tmp_path / "ours", "deit_tiny")
+    with pytest.raises(UserError, match="is a ViT; leave freeze_bias out"):
+        adapt(tmp_path / "ours", tmp_path / "x", freeze_bias=True)

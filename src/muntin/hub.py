@@ -108,7 +108,7 @@ def model_card(model: Saved, card: Card) -> str:
         "license": card.license,
         "library_name": "muntin",
         "pipeline_tag": "image-classification" if classifier else "image-feature-extraction",
-        "tags": ["muntin", "swin-transformer", name],
+        "tags": ["muntin", _tag(model), name],
         "datasets": list(card.datasets),
         "metrics": ["accuracy"] if card.metrics else [],
         "base_model": card.base_model,
@@ -146,6 +146,12 @@ levels = backbone(pictures).levels  # (B, C, H, W), prepared as below
 def _as_text(name: str) -> str:
     """A name as Markdown shows it: names come from folders and files of anybody, and are no markup."""
     return re.sub(r"([\\`*_<>\[\]|&#])", r"\\\1", " ".join(name.split()))
+
+
+def _tag(model: Saved) -> str:
+    """The family, as the Hub's users look for it."""
+    title = entry(model.name).family.files.TITLE
+    return "swin-transformer" if title == "Swin" else title.lower().replace(" ", "-")
 
 
 def _is_repository(place: str) -> bool:

@@ -162,3 +162,19 @@ def test_class_names_are_no_markup_in_the_card(model, tmp_path):
     text = (save_pretrained(named, tmp_path / "model", card=Card(metrics={"x|y": 1.0})) / "README.md").read_text()
     assert r"2: \<b\>a\</b\> \# b, c\_d\|e" in text
     assert r"| x\|y | 1 |" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "tag"),
+    [
+        ("vit_tiny_patch16", {"dim": 12, "depth": 1, "grid": (2, 2)}, "vit"),
+        ("convnext_tiny", {"dims": (8, 16), "depths": (1, 1)}, "convnext"),
+    ],
+)
+def test_a_card_is_found_under_its_own_family(tmp_path, name, config, tag):
+    made = create_model(name, num_classes=1, **config).eval()
+    saved = Saved(made, name, ("bee",), Preprocess(image_size=(32, 32)).to_dict())
+    folder = save_pretrained(saved, tmp_path / "model")
+    assert f'tags: ["muntin", "{tag}", "{name}"]' in (folder / "README.md").read_text(encoding="utf-8")
+    picture = torch.ones(1, 3, 32, 32)
+    assert torch.equal(from_pretrained(folder).model(picture), made(picture))

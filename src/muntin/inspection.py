@@ -31,9 +31,9 @@ class Inspection:
     model: str | None = None  # nearest name of the catalog
     also: tuple[str, ...] = ()  # other names that fit as well
     differs: dict[str, Any] = dataclasses.field(default_factory=dict)  # fields of the config, from that name
-    depths: tuple[int, ...] | None = None
-    dim: int | None = None
-    heads: tuple[int, ...] | None = None
+    depths: tuple[int, ...] | None = None  # one a stage; a family without stages has one
+    dim: int | None = None  # channels of the first stage
+    heads: tuple[int, ...] | int | None = None  # one a stage, where they have so many
     window: tuple[tuple[int, int], ...] | None = None  # one a stage
     pretrained_window: tuple[tuple[int, int], ...] | None = None  # scale of V2's position bias, one a stage
     in_chans: int | None = None
@@ -88,11 +88,14 @@ def _check_sums(path: Path, seen: Inspection) -> None:
 
 
 def _look_at(tensors: dict[str, Tensor], path: Path, seen: Inspection) -> None:
-    found, told, named, _, classes, _ = identify(tensors, path)
+    found, told, named, _, classes, *_ = identify(tensors, path)
     seen.wrapped_in, seen.parameters = found.wrapped_in, sum(t.numel() for t in found.tensors.values())
     seen.family, seen.kind, seen.num_classes = told.family.backbone.__name__, told.kind, told.num_classes
     for field in ("depths", "dim", "heads", "window", "pretrained_window", "in_chans"):
         setattr(seen, field, told.fields.get(field))
+    told_depth, told_dims = told.fields.get("depth"), told.fields.get("dims")
+    seen.depths = (told_depth,) if told_depth else seen.depths
+    seen.dim = told_dims[0] if told_dims else seen.dim
     seen.model, seen.also, seen.differs = named.name, named.also, named.changes
     seen.classes = classes
     model = empty_model(named, told, found.tensors)

@@ -145,3 +145,24 @@ def test_the_model_of_a_checkpoint(folder, tmp_path):
     assert inspect(place).damage == []
     (place / "state.json").write_text("{}")
     assert "the checkpoint around it: state.json" in damage(place)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "told"),
+    [
+        ("vit_tiny_patch16", {"dim": 12, "depth": 2, "grid": (2, 2)}, ((2,), 12, 3)),
+        ("convnext_tiny", {"dims": (8, 16), "depths": (2, 1)}, ((2, 1), 8, None)),
+    ],
+)
+def test_depths_and_channels_of_families_with_other_words_for_them(tmp_path, name, config, told):
+    model = create_model(name, num_classes=2, **config)
+    save_model(tmp_path, name, model, kind="classifier", classes=("a", "b"), preprocess={})
+    seen = inspect(tmp_path)
+    assert (seen.depths, seen.dim, seen.heads, seen.damage) == (*told, [])
+
+
+def test_stages_left_out_are_damage(tmp_path):
+    model = create_model("convnext_tiny", num_classes=2, dims=(8, 16), depths=(2, 1))
+    far = {"backbone.stages.9999.0.norm.weight": torch.zeros(8)}
+    save_file({**model.state_dict(), **far}, tmp_path / "x.safetensors")
+    assert "backbone.stages.2" in inspect(tmp_path / "x.safetensors").damage[0]

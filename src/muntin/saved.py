@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from muntin.catalog import build_config, create_model, entry
+from muntin.convert.description import SETTINGS
 from muntin.disk import config_beside, write_model_folder
 from muntin.disk.records import CONFIG, FORMAT
 from muntin.errors import UserError, unknown
-from muntin.models import Swin, SwinV2, ViT
+from muntin.models import Swin, SwinV2
 from muntin.tasks import Classifier
 from muntin.weights import weights_file
 
-SETTINGS = ("gelu", "position_resample", "heads", "readout")  # of ViT's config: no tensor tells them
 KINDS = ("classifier", "simmim", "backbone")
 
 
@@ -52,8 +52,8 @@ def save_model(
     }
     if isinstance(backbone, SwinV2):
         config["trained_windows"] = _trained_windows(backbone, preprocess)
-    if isinstance(backbone, ViT):
-        values = dataclasses.asdict(backbone.config)
+    if not isinstance(backbone, Swin):  # the shapes of its tensors tell all of it but windows
+        values = dataclasses.asdict(backbone.config)  # type: ignore[call-overload]
         config["settings"] = {name: values[name] for name in SETTINGS if name in values}
     write_model_folder(folder, model.state_dict(), config)
 

@@ -17,7 +17,7 @@ from muntin.convert.load_report import LoadReport as LoadReport
 from muntin.errors import UserError, unknown
 from muntin.heads import MeanNormReadout
 from muntin.layers.position import GridEmbedding
-from muntin.models import Swin, SwinV2
+from muntin.models import Swin, SwinV2, ViT
 from muntin.models.beit import BEiT
 from muntin.ops.grouping import Size
 from muntin.ops.resample import Resample
@@ -153,8 +153,7 @@ def _load(
     if problems:
         raise UserError(_misfit(path, found, problems, used, own))
     notes = _adopt_scale(backbone, found, path, assume_scale) if isinstance(backbone, SwinV2) else ()
-    if settings := {name: value for name, value in found.settings.items() if name != "readout"}:
-        notes += backbone.adopt(settings)  # type: ignore[operator]
+    notes += _adopt_settings(backbone, found.settings, path)
     model.load_state_dict(used, strict=False)
 
     remade = {k: why for k, why in found.dropped.items() if why.startswith("follow")}
@@ -213,6 +212,24 @@ def _adopt_scale(
     if told or scale not in (own, in_use):
         backbone.set_scale(scale)
     return (f"position bias trained with windows {_in_words(scale)} ({source})",)
+
+
+def _adopt_settings(backbone: nn.Module, settings: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """Compute as the weights' own code, in what no tensor tells; where a family cannot, be built so already. -> notes.
+
+    What is classified is no matter of the backbone, and what its config has no field for is of another family.
+    """
+    config: Any = backbone.config
+    told = {name: value for name, value in settings.items() if name != "readout" and hasattr(config, name)}
+    if isinstance(backbone, ViT):
+        return backbone.adopt(told)
+    for name, value in told.items():
+        if value != getattr(config, name):
+            raise UserError(
+                f"{path}: the weights are of a model with {name} {value}, and this one has {getattr(config, name)}; "
+                f"build it with {name}={value!r}"
+            )
+    return ()
 
 
 def _in_words(windows) -> str:

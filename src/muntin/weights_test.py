@@ -283,3 +283,47 @@ def test_a_frozen_position_bias_is_not_resized(tmp_path, resize):
     path = saved(model, tmp_path, V2)
     with pytest.raises(UserError, match=r"frozen for other windows than the model's \(4x4 -> 6x6 window\)"):
         load_weights(classifier(V2, window=6, frozen_bias=True), path, resize=resize)
+
+
+# --- what no tensor tells
+
+
+FAMILIES = {
+    "cvt_13": ({"dims": (8, 16), "depths": (1, 1)}, 2),
+    "convnext_roadmap_08": ({"depths": (1, 1), "width": 8}, 0),
+    "convnext_tiny": ({"dims": (8, 16), "depths": (1, 1)}, 0),
+    "vit_tiny_patch16": ({"dim": 12, "depth": 1, "heads": 3, "grid": (2, 2)}, 0),
+}
+
+
+def small(name: str, **changes):
+    config, stages = FAMILIES[name]
+    if stages:
+        base = catalog.build_config(name, {})
+        values = {field: getattr(base, field)[:stages] for field in vars(base) if field not in ("in_chans", *config)}
+        config = {**values, **config, "heads": (1, 2)}
+    return catalog.create_model(name, num_classes=3, **{**config, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("cvt_13", {"heads": (1, 4)}),
+        ("cvt_13", {"kv_stride": (1, 1)}),
+        ("convnext_roadmap_08", {"activation": "gelu"}),
+        ("vit_tiny_patch16", {"heads": 4}),
+    ],
+)
+def test_weights_of_a_model_that_differs_in_what_no_tensor_tells_are_refused(tmp_path, name, changes):
+    folder, field = saved(small(name, **changes), tmp_path, name), next(iter(changes))
+    with pytest.raises(UserError, match=rf"build it with {field}="):
+        load_weights(small(name), folder)
+    load_weights(small(name, **changes), folder)
+    assert getattr(load_model(folder).model.backbone.config, field) == changes[field]
+
+
+def test_a_description_of_another_family_beside_the_weights_changes_nothing(tmp_path):
+    save_file(small("convnext_tiny").state_dict(), tmp_path / "model.safetensors")
+    beside = {"model_type": "vit", "num_attention_heads": 3, "hidden_act": "gelu"}
+    (tmp_path / "config.json").write_text(json.dumps(beside))
+    assert load_weights(small("convnext_tiny"), tmp_path).notes == ()

@@ -41,7 +41,7 @@ def create_model(
     config: any field of the model's config, such as `window=(16, 16)` or `in_chans=1`.
     Raises UserError for unknown names and fields and for weights that do not fit.
     """
-    if not isinstance(num_classes, int) or num_classes < 0:
+    if type(num_classes) is not int or num_classes < 0:
         raise UserError(f"num_classes is {num_classes!r}; it must be a whole number, 0 (features) or more")
     backbone = _backbone(name, drop_path_rate, dropout, config)
     model = Classifier(backbone, num_classes, entry(name).family.readout(backbone.config))  # type: ignore[arg-type]
@@ -90,6 +90,8 @@ def _backbone(name: str, drop_path_rate: float, dropout: float, config: Mapping[
         return family.backbone(built, drop_path_rate)
     if "dropout" not in inspect.signature(family.backbone).parameters:
         raise UserError(f"{entry(name).name} has no dropout; leave dropout at 0, and use drop_path_rate")
+    if not 0.0 <= dropout < 1.0:
+        raise UserError(f"dropout is {dropout}; it must be a chance in [0, 1)")
     return family.backbone(built, drop_path_rate, dropout)
 
 

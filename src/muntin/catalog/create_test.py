@@ -254,3 +254,9 @@ def test_a_file_of_unknown_keys_is_named(tmp_path):
     save_file({"a.weight": torch.ones(2)}, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match=r"other\.safetensors: .*a\.weight"):
         catalog.create_model("swin_tiny", weights=tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("dropout", [1.0, -0.1, float("nan")])
+def test_a_dropout_that_is_no_chance_is_refused(dropout):
+    with pytest.raises(UserError, match=r"must be a chance in \[0, 1\)"):
+        catalog.create_model("deit_small", dim=16, heads=2, depth=1, dropout=dropout)

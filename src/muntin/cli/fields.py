@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import re
 import types
 import typing
 from typing import Any, Literal, TypeVar
@@ -39,7 +40,8 @@ def override(tree: Tree, arguments: list[str], prog: str, about: str) -> Tree:
     except SystemExit as end:
         if not end.code:
             raise
-        raise UserError(f"{_sentence(said.getvalue())} ({prog} --help)") from None
+        sentence = _sentence(said.getvalue()).removeprefix(f"{type(tree).__name__}: ")
+        raise UserError(f"{sentence} ({prog} --help)") from None
 
 
 def named(tree: Any, arguments: list[str], prog: str) -> dict[str, str]:
@@ -150,7 +152,8 @@ def _sentence(box: str) -> str:
     lines = [line.strip("│ ") for line in box.splitlines()[1:]]
     said = itertools.dropwhile(_is_rule, lines)
     text = " ".join(itertools.takewhile(lambda line: not _is_rule(line), said))
-    return text.removeprefix("Error parsing ").rstrip(".") or "the arguments could not be read"
+    text = re.sub(r"^(\w+): (?=\1)", "", text.removeprefix("Error parsing "))  # groups name themselves, and tyro them
+    return text.rstrip(".") or "the arguments could not be read"
 
 
 def _is_rule(line: str) -> bool:

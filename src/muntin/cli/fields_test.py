@@ -86,6 +86,33 @@ def test_mistake_is_one_sentence_without_borders_too(capsys):
         read("--epochs")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Strict:
+    epochs: int = 3
+
+    def __post_init__(self):
+        if self.epochs < 1:
+            raise UserError(f"strict: epochs is {self.epochs}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    strict: Strict = field(default_factory=Strict)
+    last: int = 3
+
+    def __post_init__(self):
+        if self.last < 1:
+            raise UserError(f"last is {self.last}")
+
+
+@pytest.mark.parametrize(
+    ("flag", "sentence"), [("--epochs", "strict: epochs is 0"), ("--last", "last is 0")], ids=["group", "whole"]
+)
+def test_a_group_that_refuses_its_values_is_named_once(flag, sentence):
+    with pytest.raises(UserError, match=rf"^{sentence} \(plan --help\)"):
+        override(Whole(), [flag, "0"], "plan", "About.")
+
+
 def test_values_of_optional_fields_are_read():
     assert read("--patch", "4", "8").patch == (4, 8)
     assert read("--patch", "None").patch is None

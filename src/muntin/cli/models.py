@@ -40,12 +40,14 @@ def run(arguments: list[str]) -> int:
 
     from rich.table import Table
 
+    sources = list(dict.fromkeys(row["source"] for row in rows if row["source"]))
     measured, noted = any(row["digits"] for row in rows), any(row["note"] for row in rows)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("model", no_wrap=True)
     for title in ("M param.", "GMACs", "input", "top-1 %"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("trained on", no_wrap=True)
+    table.add_column("source", justify="right", no_wrap=True)
     if measured:
         table.add_column("digits %", justify="right", no_wrap=True)
     if noted:
@@ -59,6 +61,7 @@ def run(arguments: list[str]) -> int:
             str(height) if height == width else f"{height}x{width}",
             "" if row["top1"] is None else f"{row['top1']:.1f}",
             row["trained_on"].replace("ImageNet-", ""),
+            str(1 + sources.index(row["source"])) if row["source"] else "",
             *(["" if row["digits"] is None else f"{row['digits']:.1f}"] * measured + [row["note"]] * noted),
         )
     show(table, whole=True)
@@ -67,8 +70,8 @@ def run(arguments: list[str]) -> int:
         print(
             "digits: top-1 of a small form on the built-in digits, mean of the seeds of benchmarks/roadmap_digits.py."
         )
-    sources = dict.fromkeys(row["source"] for row in rows if row["source"])
-    print("Sources of the published numbers:" + "".join(f"\n  {source}" for source in sources) if sources else "")
+    if sources:
+        print("Sources:" + "".join(f"\n  {number}  {source}" for number, source in enumerate(sources, 1)))
     return 0
 
 

@@ -25,7 +25,7 @@ _TABLE = ".mix.position.table"
 _CLASS_TABLE, _SHARED_TABLE = "bias.table", "backbone.shared_bias.table"  # of BEiT
 _CLASS_ROWS = 3
 _EMBEDDINGS = ("backbone.absolute_position.embedding", "backbone.position.embedding")
-_PATCHES = ("backbone.patch_embed.proj.weight", "backbone.embeds.0.proj.weight")
+_PATCHES = ("backbone.patch_embed.proj.weight", "backbone.embeds.0.proj.weight", "backbone.stem.0.weight")
 _NORM, _HEADS = "readout.norm.weight", ("readout.head", "readout.head_distilled")
 
 

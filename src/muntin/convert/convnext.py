@@ -18,7 +18,7 @@ from torch import Tensor
 
 from muntin.errors import UserError
 
-from .layouts import Foreign, Layout, Sizes, State, kind_of, read_layout, write_layout
+from .layouts import Foreign, Layout, Sizes, State, depths_of, kind_of, read_layout, write_layout
 from .rename import nested
 from .wrapped import unwrap
 
@@ -207,14 +207,12 @@ def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     Raises KeyError, IndexError, ValueError or ZeroDivisionError where tensors that tell it are missing.
     """
     t = tensors
-    blocks = [key.split(".")[2:4] for key in t if key.startswith("backbone.stages.")]
-    stages = 1 + max(int(stage) for stage, _ in blocks)
-    depths = tuple(1 + max((int(b) for s, b in blocks if int(s) == stage), default=0) for stage in range(stages))
+    depths = depths_of(t)
     kernel = t["backbone.patch_embed.proj.weight"]
     fields: dict[str, Any] = {
         "patch": tuple(kernel.shape[2:]),
         "in_chans": kernel.shape[1],
-        "dims": tuple(len(t[f"backbone.stages.{stage}.0.norm.weight"]) for stage in range(stages)),
+        "dims": tuple(len(t[f"backbone.stages.{stage}.0.norm.weight"]) for stage in range(len(depths))),
         "depths": depths,
         "patch_norm": "backbone.patch_embed.norm.weight" in t,
         "layer_scale": 1e-6 if "backbone.stages.0.0.scale.gamma" in t else 0.0,

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .layouts import Foreign, Layout, Sizes, read_layout, write_layout
+from .layouts import Foreign, Layout, Sizes, depths_of, read_layout, write_layout
 from .rename import nested
 from .wrapped import unwrap
 
@@ -94,9 +94,6 @@ def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     Raises KeyError, IndexError, ValueError or ZeroDivisionError where tensors that tell it are missing.
     """
     t = tensors
-    blocks = [key.split(".")[2:4] for key in t if key.startswith("backbone.stages.")]
-    stages = 1 + max(int(stage) for stage, _ in blocks)
-    depths = tuple(1 + max((int(b) for s, b in blocks if int(s) == stage), default=0) for stage in range(stages))
     first, stem = "backbone.stages.0.0.", t["backbone.stem.0.weight"]
     convs = [t[f"{first}conv{i}.weight"] for i in (1, 2, 3)]
     seeing = convs[0] if convs[0].shape[-1] > 1 else convs[1]  # neighbours
@@ -105,7 +102,7 @@ def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     normed = "backbone.downsamples.0.0.weight" in t
     fields: dict[str, Any] = {
         "in_chans": stem.shape[1],
-        "depths": depths,
+        "depths": depths_of(t),
         "stem": "overlapping" if stem.shape[-1] == 7 else "patchify",
         "depthwise": seeing.shape[1] == 1,
         "width": len(stem),

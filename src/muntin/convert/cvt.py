@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from .layouts import Foreign as Foreign
-from .layouts import Layout, Sizes, State, kind_of, read_layout, write_layout
+from .layouts import Layout, Sizes, State, depths_of, kind_of, read_layout, write_layout
 from .rename import nested
 from .wrapped import unwrap
 
@@ -131,8 +131,8 @@ def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     A stage without convolutions in its attention pools: with neither, the official code cannot run.
     Raises KeyError, IndexError or ValueError where tensors that tell it are missing.
     """
-    blocks = [key.split(".")[2:4] for key in tensors if key.startswith("backbone.stages.")]
-    stages = range(1 + max(int(stage) for stage, _ in blocks))
+    depths = depths_of(tensors)
+    stages = range(len(depths))
     embeds = [tensors[f"backbone.embeds.{s}.proj.weight"] for s in stages]
     convs = [tensors.get(f"backbone.stages.{s}.0.mix.k.conv.weight") for s in stages]
     hidden = [len(tensors[f"backbone.stages.{s}.0.mlp.fc1.weight"]) for s in stages]
@@ -140,7 +140,7 @@ def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
         "in_chans": embeds[0].shape[1],
         "embed_kernel": tuple(kernel.shape[-1] for kernel in embeds),
         "dims": tuple(len(kernel) for kernel in embeds),
-        "depths": tuple(1 + max(int(b) for stage, b in blocks if int(stage) == s) for s in stages),
+        "depths": depths,
         "mlp_ratio": tuple(width / len(kernel) for width, kernel in zip(hidden, embeds)),
         "projection": tuple("avg" if conv is None else "dw_bn" for conv in convs),
         "kernel": tuple(3 if conv is None else conv.shape[-1] for conv in convs),

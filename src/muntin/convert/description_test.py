@@ -59,3 +59,38 @@ def test_a_damaged_description_is_one_sentence(tmp_path):
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="missing or damaged"):
         describe(tmp_path / "model.safetensors", 2)
+
+
+@pytest.mark.parametrize("kind", ["vit", "deit", "vit_mae", "convnext", "swin", "swinv2"])
+def test_an_activation_that_would_load_and_give_other_numbers_is_refused(tmp_path, kind):
+    for activation in ("relu", "quick_gelu", ["gelu"], None):
+        with pytest.raises(UserError, match=rf"of a {kind} with hidden_act .* other numbers"):
+            described(tmp_path, {"model_type": kind, "hidden_act": activation})
+    if kind in ("convnext", "swin", "swinv2"):
+        with pytest.raises(UserError, match="gelu_new"):
+            described(tmp_path, {"model_type": kind, "hidden_act": "gelu_new"})
+    assert described(tmp_path, {"model_type": kind, "hidden_act": "gelu"}).classes == ()
+
+
+def test_transformers_tells_what_no_tensor_does(tmp_path):
+    vit = {"model_type": "vit", "hidden_act": "gelu_new", "num_attention_heads": 6}
+    assert described(tmp_path, vit).settings == {"gelu": "tanh", "heads": 6}
+    assert described(tmp_path, {"model_type": "deit", "num_attention_heads": True}).settings == {"gelu": "erf"}
+    cvt = {"model_type": "cvt", "num_heads": [1, 2], "stride_kv": [2, 1], "patch_stride": None, "patch_padding": [None]}
+    assert described(tmp_path, cvt).settings == {"heads": (1, 2), "kv_stride": (2, 1)}
+
+
+@pytest.mark.parametrize(
+    ("told", "pixels"),
+    [
+        ({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}, ((0.5,) * 3, (0.5,) * 3)),
+        ({"image_mean": [0.5], "image_std": [0.5, 0.5]}, None),
+        ({"image_mean": 0.5, "image_std": 0.5}, None),
+        ({"image_mean": ["0.5"], "image_std": [True]}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_the_preprocessor_of_transformers_tells_its_pixels(tmp_path, told, pixels):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
+    assert described(tmp_path, {"model_type": "vit"}).pixels == pixels

@@ -13,7 +13,8 @@ from . import beit, convnext, convnext_roadmap, cvt, swin, vit
 from .layouts import Foreign as Foreign
 from .layouts import Sizes as Sizes
 
-# each with TITLE, LAYOUTS, WRITABLE, INSIDE, recognise, read, write, sizes; ARRAYS where layouts are kept in .npz
+# each with TITLE, LAYOUTS, WRITABLE, INSIDE, recognise, read, write, sizes; ARRAYS where layouts are kept in .npz,
+# PIXELS where the code of a layout takes pixels otherwise than with ImageNet's mean and standard deviation
 FILES: tuple[ModuleType, ...] = (swin, vit, beit, cvt, convnext, convnext_roadmap)
 
 # parts of our own models, for one that the catalog does not know

@@ -63,6 +63,19 @@ def kind_of(tensors: Mapping[str, Tensor]) -> tuple[str, int]:
     return kind, head.shape[0] if head is not None and head.ndim else 0
 
 
+def depths_of(tensors: Mapping[str, Tensor], start: str = "backbone.stages.") -> tuple[int, ...]:
+    """Blocks of each stage, as counted in names `{start}{stage}.{block}.*`. Raises KeyError for a stage left out."""
+    depths: dict[int, int] = {}
+    for key in tensors:
+        if key.startswith(start):
+            stage, block = map(int, key.removeprefix(start).split(".")[:2])
+            depths[stage] = max(depths.get(stage, 0), block + 1)
+    for stage in range(len(depths)):
+        if stage not in depths:
+            raise KeyError(f"{start}{stage}")
+    return tuple(depths[stage] for stage in range(len(depths)))
+
+
 def read_layout(
     state: Mapping[str, Tensor],
     layouts: Mapping[str, Layout],

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .layouts import Sizes, kind_of
+from .layouts import Sizes, depths_of, kind_of
 
 
 def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
@@ -16,11 +16,9 @@ def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     Raises KeyError, IndexError, ValueError or ZeroDivisionError where tensors that tell it are missing.
     """
     t = tensors
-    blocks = [key.split(".")[2:4] for key in t if key.startswith("backbone.stages.")]
-    stages = 1 + max(int(stage) for stage, _ in blocks)
-    depths = tuple(1 + max((int(b) for s, b in blocks if int(s) == stage), default=0) for stage in range(stages))
+    depths = depths_of(t)
     v2 = any(key.endswith(".mix.logit_scale") for key in t)
-    attention = [f"backbone.stages.{stage}.0.mix." for stage in range(stages)]
+    attention = [f"backbone.stages.{stage}.0.mix." for stage in range(len(depths))]
     kernel = t["backbone.patch_embed.proj.weight"]
     dim = kernel.shape[0]
     fields: dict[str, Any] = {

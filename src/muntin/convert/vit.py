@@ -57,6 +57,7 @@ WRITABLE = LAYOUTS[1:]  # ours needs no writing
 INSIDE = {"deit3": "model", "simmim": "model"}  # what the tensors lie under in a .pth of the layout's project
 
 ARRAYS = ("official",)  # layouts kept in .npz
+PIXELS = {"official": ((0.5,) * 3, (0.5,) * 3)}  # mean and standard deviation, where they are not ImageNet's
 
 _SIGNS = {
     "muntin": r"backbone\.blocks\.\d+\.mix\.qkv\.weight",

@@ -36,18 +36,18 @@ def positions_to_grid(state: State, grid: tuple[int, ...] | None = None) -> None
     positions = state[POSITION]
     if positions.ndim != 3 or len(positions) != 1:
         raise UserError(f"the positions are of shape {tuple(positions.shape)}; they should be (1, L, C)")
-    prefix, size = _split(positions.shape[1], len(tokens), grid)
+    likely = 0 if "backbone.blocks.0.scale1.gamma" in state else len(tokens)
+    prefix, size = _split(positions.shape[1], len(tokens), likely, grid)
     if prefix:
         state[PREFIX_POSITION] = positions[0, :prefix].clone()
     state[POSITION] = positions[0, prefix:].unflatten(0, size)
 
 
-def _split(L: int, tokens: int, grid: tuple[int, ...] | None) -> tuple[int, tuple[int, ...]]:
-    """How many of L positions belong to tokens, and the grid of the others."""
-    for prefix in (tokens, 0):
+def _split(L: int, tokens: int, likely: int, grid: tuple[int, ...] | None) -> tuple[int, tuple[int, ...]]:
+    """How many of L positions belong to tokens, most likely so many, and the grid of the others."""
+    for prefix in (likely, tokens - likely):
         if grid and math.prod(grid) == L - prefix:
             return prefix, grid
-    for prefix in (tokens, 0):
         if prefix < L and math.isqrt(L - prefix) ** 2 == L - prefix:
             return prefix, (math.isqrt(L - prefix),) * 2
     one = {0: "no token", 1: "a class token", 2: "a class token and a distillation token"}[tokens]

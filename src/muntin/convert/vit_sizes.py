@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .layouts import Sizes, kind_of
+from .layouts import Sizes, depths_of, kind_of
 
 
 def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
@@ -33,8 +33,7 @@ def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     family = "vit"
     if "backbone.stem.root.conv.weight" in t:
         root = t["backbone.stem.root.conv.weight"]
-        stages = count(t, "backbone.stem.stages.")
-        units = tuple(count(t, f"backbone.stem.stages.{stage}.") for stage in range(stages))
+        units = depths_of(t, "backbone.stem.stages.")
         fields |= {"in_chans": root.shape[1], "stem": units, "stem_width": root.shape[0]}
         family = "vit_hybrid"
     elif "backbone.blocks.0.scale1.gamma" in t:

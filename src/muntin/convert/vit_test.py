@@ -255,3 +255,13 @@ def test_a_detectors_backbone_is_found():
     found = read(inside | {"neck.conv.weight": torch.zeros(1)})
     assert found.wrapped_in == "a detector (backbone.*, neck.*)"
     assert equal(found.tensors, {key: tensor for key, tensor in state.items() if not key.startswith("readout.head.")})
+
+
+def test_a_grid_that_is_asked_for_does_not_take_the_position_of_the_token():
+    """50 positions are 7 x 7 and a class token's, also for a model of 5 x 10 cells; DeiT III's token has none."""
+    positions = torch.zeros(1, 50, 4)
+    plain = {"blocks.0.attn.qkv.weight": torch.zeros(12, 4), "cls_token": torch.zeros(1, 1, 4), "pos_embed": positions}
+    assert read(plain, (5, 10)).tensors["backbone.position.embedding"].shape == (7, 7, 4)
+    scaled = plain | {"blocks.0.ls1.gamma": torch.zeros(4)}
+    assert read(scaled, (5, 10)).tensors["backbone.position.embedding"].shape == (5, 10, 4)
+    assert "backbone.prefix.position" not in read(scaled, (5, 10)).tensors

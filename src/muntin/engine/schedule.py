@@ -29,8 +29,9 @@ class Schedule:
     step: times decay_rate every decay_epochs. multistep: times decay_rate at each of `milestones`."""
     clock: Clock = "late_update"
     """When the rate moves. update: after each update (ViT). late_update: the same, one update late: the first two share
-    a rate (Swin). inclusive_update: as update, but the last update of the warm-up has the peak already (ConvNeXt).
-    epoch: after each epoch (CvT). late_epoch: the same, one epoch late (DeiT)."""
+    a rate (Swin). inclusive_update: as update, but the last update of the warm-up has the peak already, and
+    optim.layer_decay scales the whole curve (ConvNeXt). epoch: after each epoch (CvT). late_epoch: the same, one epoch
+    late (DeiT)."""
     epochs: int = 300
     """Passes over the training data."""
     warmup_epochs: float = 20.0
@@ -82,8 +83,7 @@ class Schedule:
     def lr(self, update: int, peak: float, updates_per_epoch: int) -> float:
         """The rate used by update `update` (from 0) of a parameter group whose peak rate is `peak`.
 
-        warmup_lr and min_lr are absolute: they do not follow `peak`, so under layer decay a layer whose peak is below
-        min_lr rises to it (as timm's scheduler does).
+        warmup_lr and min_lr are absolute: they do not follow `peak`.
         """
         t, an_epoch = self._time(update, updates_per_epoch)
         total, warmup = self.epochs * an_epoch, int(self.warmup_epochs * an_epoch)
@@ -104,6 +104,16 @@ class Schedule:
                 return peak * self.decay_rate ** (t // max(int(self.decay_epochs * an_epoch), 1))
             case "multistep":
                 return peak * self.decay_rate ** bisect_right([m * an_epoch for m in self.milestones], t)
+
+    def layer_lr(self, update: int, peak: float, scale: float, updates_per_epoch: int) -> float:
+        """The rate used by a layer that `Optim.layer_decay` leaves `scale` of the peak.
+
+        On ConvNeXt's clock the whole curve is scaled, as in its code (engine.py). On all others the peak alone is, and
+        a layer whose peak is below min_lr rises to it, as with timm's scheduler in the official code of SimMIM.
+        """
+        if self.clock == "inclusive_update":
+            return scale * self.lr(update, peak, updates_per_epoch)
+        return self.lr(update, scale * peak, updates_per_epoch)
 
     def _time(self, update: int, updates_per_epoch: int) -> tuple[int, int]:
         """What the clock shows during an update, and how far it goes in an epoch.

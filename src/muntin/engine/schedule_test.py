@@ -91,6 +91,18 @@ def test_an_inclusive_warm_up_ends_at_the_peak():
     assert schedule.lr(0, 3.0, 1) == 0.0
 
 
+def test_layer_decay_scales_the_whole_curve_on_convnexts_clock_and_the_peak_alone_on_others():
+    def rates(clock):
+        schedule = Schedule(clock=clock, epochs=2, warmup_epochs=0, min_lr=1e-6)
+        return [schedule.layer_lr(update, 5e-5, 0.01, 4) for update in range(8)], _rates(schedule, 5e-5, 4)
+
+    layer, head = rates("inclusive_update")
+    assert layer == pytest.approx([0.01 * rate for rate in head])
+    layer, _ = rates("update")
+    assert layer[0] == pytest.approx(5e-7)
+    assert layer == sorted(layer)  # to min_lr
+
+
 def test_scaling_touches_the_absolute_rates_alone():
     schedule = Schedule(warmup_lr=1e-6, min_lr=1e-5).scaled(2.0)
     assert (schedule.warmup_lr, schedule.min_lr) == (2e-6, 2e-5)

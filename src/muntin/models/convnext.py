@@ -87,7 +87,7 @@ class ConvNeXt(nn.Module):
         super().__init__()
         _check(config)
         self.config = config
-        self.channels = config.dims
+        self.channels, self.embed_dim = config.dims, config.dims[0]
         self.strides = tuple(config.patch[-1] * 2**i for i in range(len(config.dims)))
         norm = nn.LayerNorm(config.dims[0], EPS) if config.patch_norm else None
         self.patch_embed = ConvEmbed(config.in_chans, config.dims[0], config.patch, config.patch, norm=norm)

@@ -18,11 +18,12 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from muntin.errors import UserError, unknown
-from muntin.layers.attention import PLAIN_BACKENDS, PlainBackend
+from muntin.layers.attention import PlainBackend
 from muntin.layers.blocks import PreNormBlock
 from muntin.layers.depthwise import DepthwiseConv
 from muntin.layers.drop import DropPath, drop_path_ramp
@@ -34,7 +35,7 @@ from muntin.ops.attention import attend
 from muntin.ops.grouping import Size
 
 from .features import Features
-from .vit import split_tokens
+from .vit import choose_attention, split_tokens
 
 Projection = Literal["dw_bn", "avg", "linear"]  # as the official configs call them
 
@@ -102,10 +103,23 @@ class PooledProjection(LinearProjection):
 
     def __init__(self, dim: int, kernel: int, stride: int, bias: bool):
         super().__init__(dim, bias)
-        self.pool = nn.AvgPool2d(kernel, stride, kernel // 2, ceil_mode=True)
+        self.kernel, self.stride = kernel, stride
 
     def forward(self, grid: Tensor, prefix: Tensor | None) -> Tensor:
-        return super().forward(self.pool(grid), prefix)
+        return super().forward(pool_rounding_up(grid, self.kernel, self.stride), prefix)
+
+
+def pool_rounding_up(grid: Tensor, kernel: int, stride: int) -> Tensor:
+    """F.avg_pool2d with padding kernel // 2, kernel odd, and ceil_mode: (B, C, H, W) -> (B, C, H', W').
+
+    Written out, because torch.compile (2.13) gets the gradient of ceil_mode wrong.
+    """
+    rim = kernel // 2
+    missing = [(1 - side) % stride for side in grid.shape[:-3:-1]]  # cells of the last window that are not there
+    far_w, far_h = (cells if cells <= rim else 0 for cells in missing)  # a window of zeros alone is left out
+    mean = F.avg_pool2d(F.pad(grid, (rim, rim + far_w, rim, rim + far_h)), kernel, stride)
+    there = F.pad(grid.new_ones(1, 1, grid.shape[2] + 2 * rim, grid.shape[3] + 2 * rim), (0, far_w, 0, far_h))
+    return mean / F.avg_pool2d(there, kernel, stride)
 
 
 class ConvAttention(nn.Module):
@@ -145,7 +159,7 @@ class CvT(nn.Module):
     def __init__(self, config: CvTConfig, drop_path_rate: float = 0.0):
         super().__init__()
         _check(config)
-        self.config, self.channels = config, config.dims
+        self.config, self.channels, self.embed_dim = config, config.dims, config.dims[0]
         self.strides = tuple(math.prod(config.embed_stride[: i + 1]) for i in range(len(config.dims)))
         self.embeds = nn.ModuleList(_embed(config, i) for i in range(len(config.dims)))
         self.class_tokens = nn.ParameterDict(
@@ -194,10 +208,7 @@ class CvT(nn.Module):
 
     def set_attention(self, backend: PlainBackend) -> None:
         """Choose how attention is computed, see `ops.attention.attend`."""
-        if backend not in PLAIN_BACKENDS:
-            raise UserError(f"unknown attention '{backend}': choose one of {', '.join(PLAIN_BACKENDS)}")
-        for attention in (attention for stage in self.attentions() for attention in stage):
-            attention.backend = backend
+        choose_attention(self.attentions(), backend)
 
     def fuse(self) -> None:
         """Put every batch norm into the convolution before it, for inference; the answers stay, up to rounding.
@@ -229,7 +240,7 @@ class CvT(nn.Module):
         if str(stage) not in self.class_tokens:
             return tokens
         token = self.class_tokens[str(stage)].to(tokens.dtype)
-        return torch.cat((token.expand(len(tokens), 1, -1), tokens), 1)
+        return torch.cat((token.expand(tokens.shape[0], 1, -1), tokens), 1)
 
 
 def _embed(config: CvTConfig, stage: int) -> ConvEmbed:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from muntin.errors import UserError
-from muntin.models.cvt import VARIANTS, ConvAttention, CvT, CvTConfig, DepthwiseProjection
+from muntin.models.cvt import VARIANTS, ConvAttention, CvT, CvTConfig, DepthwiseProjection, pool_rounding_up
 
 TINY = CvTConfig(dims=(8, 16, 32), depths=(1, 2, 3), heads=(1, 2, 4))
 
@@ -190,3 +190,12 @@ def test_a_clip_is_refused():
 def test_configs_that_contradict_themselves_are_refused(changes, sentence):
     with pytest.raises(UserError, match=sentence):
         CvT(dataclasses.replace(TINY, **changes))
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+def test_pooling_is_that_of_pytorch_with_sizes_rounded_up(kernel, stride):
+    for size in [(14, 14), (9, 12), (1, 1), (2, 7), (8, 5)]:
+        x = torch.randn(2, 3, *size, dtype=torch.float64)
+        expected = F.avg_pool2d(x, kernel, stride, kernel // 2, ceil_mode=True)
+        torch.testing.assert_close(pool_rounding_up(x, kernel, stride), expected)

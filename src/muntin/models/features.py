@@ -19,6 +19,7 @@ class Backbone(Protocol):
 
     channels: tuple[int, ...]  # per level, fine to coarse
     strides: tuple[int, ...]  # pixels per cell of each level
+    embed_dim: int  # channels of what `embed` gives; a first stage may widen them
     config: Any  # of its family; what it says holds for the model as it is now
 
     def embed(self, x: Tensor) -> Tensor:

@@ -63,6 +63,7 @@ class Swin(nn.Module):
         self.config = config
         self.channels = tuple(config.dim * 2**i for i in range(stages))
         self.strides = tuple(config.patch[-1] * 2**i for i in range(stages))
+        self.embed_dim = config.dim
         self.patch_embed = PatchEmbed(config.in_chans, config.dim, config.patch, config.patch_norm)
         self.absolute_position = (
             GridEmbedding(config.absolute_position, config.dim) if config.absolute_position else None

@@ -13,7 +13,7 @@ is the approximation by tanh, JAX's default; weights trained by other code have 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -78,7 +78,7 @@ class PrefixTokens(nn.Module):
             return x
         tokens = torch.cat(self.tokens())
         tokens = (tokens if self.position is None else tokens + self.position).to(x.dtype)
-        return torch.cat((tokens.expand(len(x), -1, -1), x), 1)
+        return torch.cat((tokens.expand(x.shape[0], -1, -1), x), 1)
 
     def tokens(self) -> list[Tensor]:
         """The tokens themselves, (1, C) each."""
@@ -102,6 +102,7 @@ class ViT(nn.Module):
         self.config = config
         self.stem, channels, stride = self._stem()
         self.channels, self.strides = (config.dim,), (stride * config.patch[-1],)
+        self.embed_dim = config.dim
         self.patch_embed = ConvEmbed(channels, config.dim, config.patch, config.patch)
         self.prefix = self._prefix()
         self.position = self._position()
@@ -215,8 +216,8 @@ def split_tokens(x: Tensor, grid: Size) -> Features:
     return Features([x[:, prefix:].mT.unflatten(2, grid)], x[:, :prefix] if prefix else None)
 
 
-def choose_attention(stages: list[list[Attention]], backend: PlainBackend) -> None:
-    """Set how each of these is computed. Raises UserError for an unknown way."""
+def choose_attention(stages: Iterable[Iterable[Any]], backend: PlainBackend) -> None:
+    """Set how each of these attentions is computed. Raises UserError for an unknown way."""
     if backend not in PLAIN_BACKENDS:
         raise UserError(f"unknown attention '{backend}': choose one of {', '.join(PLAIN_BACKENDS)}")
     for attention in (attention for stage in stages for attention in stage):

@@ -87,10 +87,12 @@ def weight_gradient(x: Tensor, grad: Tensor, kernel: torch.Size) -> Tensor:
 
 def _gains(x: Tensor, weight: Tensor, stride: int) -> bool:
     """Whether oneDNN's own gradient is slower: for large kernels, and for strides in bf16."""
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    rounded = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64  # which autocast leaves as it is
+    dtype = torch.get_autocast_dtype("cpu") if rounded else x.dtype
     return (
         not torch.compiler.is_compiling()
         and x.device.type == "cpu"
+        and x.numel() > 0
         and torch.is_grad_enabled()
         and (x.requires_grad or weight.requires_grad)
         and (min(weight.shape[2:]) > FAST_KERNEL or (stride > 1 and dtype == torch.bfloat16))

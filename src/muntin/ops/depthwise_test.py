@@ -83,3 +83,11 @@ def test_other_types_small_kernels_and_no_gradients_go_the_ordinary_way():
     assert "DepthwiseConv" not in type(depthwise_conv(x, weight, bias).grad_fn).__name__
     with torch.no_grad():
         torch.testing.assert_close(depthwise_conv(x, weight, bias), F.conv2d(x, weight, bias, padding=3, groups=5))
+    with torch.autocast("cpu", torch.bfloat16):  # leaves fp64 alone
+        assert depthwise_conv(x, weight, bias).dtype == torch.float64
+
+
+def test_a_batch_of_no_pictures_has_gradients_of_zero():
+    weight = parts()[1].requires_grad_()
+    depthwise_conv(torch.zeros(0, 5, 9, 6), weight, None).sum().backward()
+    assert not weight.grad.any()

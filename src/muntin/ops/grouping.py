@@ -37,7 +37,7 @@ def merge(windows: Tensor, window: Size, size: Size) -> Tensor:
     """Lay windows out as a grid again, the inverse of `partition`: (B * nW, prod(window), C) -> (B, *size, C)."""
     C, n = windows.shape[-1], len(size)
     counts = [s // w for s, w in zip(size, window)]
-    B = len(windows) // math.prod(counts)
+    B = windows.shape[0] // math.prod(counts)  # len() would fix it when traced
     x = windows.reshape(B, *counts, *window, C)
     pairs = [axis for i in range(n) for axis in (1 + i, 1 + n + i)]
     return x.permute(0, *pairs, 2 * n + 1).reshape(B, *size, C)

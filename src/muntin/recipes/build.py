@@ -32,7 +32,8 @@ from muntin.models.features import Backbone
 from muntin.tasks import Classification, Classifier, Distillation, SimMIM, hard_distillation, soft_distillation
 from muntin.weights import load_weights
 
-from .recipe import DistillationChoice, Recipe
+from .recipe import DistillationChoice, ModelChoice, Recipe
+from .resolve import ADOPTED
 from .teacher import find_teacher
 
 Task = Classification | SimMIM
@@ -137,10 +138,21 @@ def _task(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Task, str, str]:
         loaded = str(
             load_weights(model, choice.weights, replace_head=True, class_rows=rows, resize="auto", assume_scale=scale)
         )
+        _check_adopted(choice, model.backbone)
     if isinstance(task, SimMIM):
         task.norm.load_state_dict(model.readout.norm.state_dict())
         _check_divides(recipe, task.stride)
     return task, loaded, taught_by
+
+
+def _check_adopted(choice: ModelChoice, backbone: Backbone) -> None:
+    """What weights decide must not be asked for otherwise: the model would compute something else than is said."""
+    for name in choice.config().keys() & set(ADOPTED):
+        asked, told = choice.config()[name], getattr(backbone.config, name)
+        if asked != told:
+            raise UserError(
+                f"--fields asks for {name} {asked}, and {choice.weights} for {told}; leave it out of --fields"
+            )
 
 
 def _grid(recipe: Recipe) -> dict[str, Any]:
@@ -149,8 +161,9 @@ def _grid(recipe: Recipe) -> dict[str, Any]:
     if not hasattr(catalog.build_config(name, fields), "grid"):
         return {}
     with torch.device("meta"):
-        stride = catalog.create_model(name, **fields).backbone.strides[0]
-    return {"grid": tuple(max(1, side // stride) for side in recipe.preprocess.image_size)}
+        backbone = catalog.create_model(name, **fields).backbone
+        cells = backbone.embed(torch.empty(1, backbone.config.in_chans, *recipe.preprocess.image_size))
+    return {"grid": tuple(cells.shape[1:-1])}
 
 
 def _distillation(choice: DistillationChoice, model: Classifier, teacher: nn.Module, loss: str) -> Distillation:

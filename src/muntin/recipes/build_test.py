@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from muntin.data.order import Order
 from muntin.errors import UserError
 from muntin.recipes import get, run
+from muntin.recipes.build import build
+from muntin.recipes.recipe import ModelChoice
 from muntin.recipes.tiny import tiny
 
 
@@ -95,3 +98,19 @@ def test_share_zero_stops_at_the_first(shards, tmp_path):
 def test_a_share_out_of_range_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"data: bad_share is 1\.5; it must be at least 0 and below 1"):
         _recipe(tmp_path, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "size", "grid"),
+    [
+        ("vit_tiny_patch16", {"patch": (4, 8)}, (32, 32), (8, 4)),
+        ("vit_r26_small_patch32", {"heads": 2}, (50, 64), (2, 2)),  # a ResNet's stem rounds up
+    ],
+)
+def test_positions_are_learned_for_the_cells_that_the_pictures_have(name, fields, size, grid):
+    recipe = get("digits")
+    model = ModelChoice(name=name, dim=16, depth=1, **{"heads": 2} | fields)
+    recipe = replace(recipe, model=model, preprocess=replace(recipe.preprocess, image_size=size))
+    backbone = build(recipe, torch.device("cpu")).backbone
+    assert backbone.config.grid == grid
+    assert backbone.embed(torch.zeros(1, 1, *size)).shape[1:-1] == grid

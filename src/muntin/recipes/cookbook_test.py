@@ -230,6 +230,9 @@ def test_deit_3_is_trained_on_the_sizes_and_with_the_drop_path_of_its_commands()
     assert told("_finetune") == [(224, 0.2), (224, 0.45), (224, 0.55)]
     assert told("_21k") == [(224, 0.1), (224, 0.3), (128, 0.5)]
     assert told("_21k_finetune") == [(224, 0.15), (224, 0.4), (224, 0.45)]
+    for suffix in ("_finetune_384", "_21k_finetune_384"):
+        found = [get(f"deit3_{size}{suffix}").model.drop_path_rate for size in ("small", "base", "large")]
+        assert found == [0.0, 0.15, 0.4]
 
 
 def test_pictures_are_repeated_where_the_papers_do():

@@ -23,7 +23,7 @@ THREE_AUGMENT = Augment(
 )
 SIMPLE = replace(THREE_AUGMENT, crop="simple", mixup=0.0, smoothing=0.1, repeats=1)
 NOTES = f"{FP16} The official code keeps an EMA (0.99996) beside the weights, but evaluates the weights."
-AT_384 = "At 384 the repository shows the command of S alone; stochastic depth of B and L is that of their step before."
+AT_384_FROM_21K = "The repository shows the commands at 384 after 1K alone; those after 21K are taken to be the same."
 BATCH_21K = "With a batch of 4,096 the official rate is 1.5e-3."
 
 
@@ -69,12 +69,12 @@ def deit3_small_finetune_384() -> Recipe:
 
 def deit3_base_finetune_384() -> Recipe:
     """DeiT III-B at 384, 20 epochs from its weights of 224: 85.0 top-1."""
-    return _larger("deit3_base_finetune", "deit3_base_finetune_384", 384, 0.2, 85.0)
+    return _larger("deit3_base_finetune", "deit3_base_finetune_384", 384, 0.15, 85.0)
 
 
 def deit3_large_finetune_384() -> Recipe:
     """DeiT III-L at 384, 20 epochs from its weights of 224: 85.8 top-1."""
-    return _larger("deit3_large_finetune", "deit3_large_finetune_384", 384, 0.45, 85.8)
+    return _larger("deit3_large_finetune", "deit3_large_finetune_384", 384, 0.4, 85.8)
 
 
 def deit3_small_21k() -> Recipe:
@@ -199,9 +199,9 @@ def _larger(pretraining: str, name: str, image_size: int, drop_path_rate: float,
         about=About(
             paper=PAPER,
             command=command(name),
-            hardware="official: 8 GPUs, 64 pictures each (H: 16 GPUs, 32 pictures each)",
+            hardware="official: a batch of 512 on 8 GPUs (B at 384 and H: 16, L at 384: 32)",
             expected=top1(percent),
-            notes=NOTES if image_size == 224 else f"{NOTES} {AT_384}",
+            notes=f"{NOTES} {AT_384_FROM_21K}" if "21k" in name else NOTES,
         ),
     )
     file = (

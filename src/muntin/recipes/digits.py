@@ -87,13 +87,12 @@ def digits_finetune() -> Recipe:
 
 def digits_teacher() -> Recipe:
     """A small ConvNeXt on the built-in digits, from scratch, to teach others."""
+    short = digits_finetune()
     return replace(
-        digits(),
+        short,
         name="digits_teacher",
         model=CONVNEXT,
-        augment=replace(MILD, smoothing=0.1),
-        schedule=Schedule(kind="cosine", epochs=12, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-5),
-        training=replace(TRAINING, eval_every=0, save_every=0),
+        schedule=replace(short.schedule, epochs=12),
         about=About(
             command="muntin train digits_teacher --out runs/digits_teacher",
             hardware=HARDWARE,

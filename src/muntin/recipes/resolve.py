@@ -136,9 +136,10 @@ def _overrides(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_fields(text: str, more: dict[str, Any]) -> str:
-    """`ModelChoice.fields` with more of them."""
-    values = json.loads(text or "{}") | more
-    return json.dumps(values) if values else ""
+    """`ModelChoice.fields` with more of them; as it was written where that changes nothing, so that runs resume."""
+    before = json.loads(text or "{}")
+    after = json.dumps(before | more)
+    return text if after == json.dumps(before) else after
 
 
 def _keep_scale(model: ModelChoice, image_size: tuple[int, int], saved: dict[str, Any]) -> ModelChoice:

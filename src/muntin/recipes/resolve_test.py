@@ -1,11 +1,14 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from muntin import catalog
 from muntin.errors import UserError
 from muntin.recipes import get
-from muntin.recipes.resolve import resolve
+from muntin.recipes.build import build
+from muntin.recipes.recipe import ModelChoice
+from muntin.recipes.resolve import resolve, resolve_again
 from muntin.saved import save_model
 
 
@@ -86,3 +89,32 @@ def test_weights_of_other_channels_are_refused_where_the_recipe_has_a_mean_of_it
     recipe = replace(recipe, preprocess=replace(recipe.preprocess, mean=(0.5,) * 3, std=(0.5,) * 3))
     with pytest.raises(UserError, match=r"takes 1 channel\(s\).* have 3"):
         resolve(choose(recipe, weights=weights))
+
+
+@pytest.fixture
+def vit_weights(tmp_path):
+    """A small grey ViT with the exact GELU, unlike the published one."""
+    model = catalog.create_model(
+        "vit_tiny_patch16", num_classes=10, in_chans=1, dim=16, depth=1, heads=2, grid=(1, 1), gelu="erf"
+    )
+    preprocess = get("digits").preprocess.to_dict()
+    save_model(
+        tmp_path, "vit_tiny_patch16", model, kind="classifier", classes=tuple("0123456789"), preprocess=preprocess
+    )
+    return str(tmp_path)
+
+
+def vit(weights, fields):
+    recipe = replace(get("digits"), model=ModelChoice(name="vit_tiny_patch16", dim=16, depth=1, heads=2))
+    return choose(recipe, weights=weights, fields=fields)
+
+
+def test_a_field_that_the_weights_decide_is_not_silently_overruled(vit_weights):
+    with pytest.raises(UserError, match=r"--fields asks for gelu tanh, and .* for erf; leave it out"):
+        build(resolve(vit(vit_weights, '{"gelu": "tanh"}')), torch.device("cpu"))
+    assert build(resolve(vit(vit_weights, '{"gelu": "erf"}')), torch.device("cpu")).backbone.config.gelu == "erf"
+
+
+def test_a_run_goes_on_however_its_fields_were_written(vit_weights):
+    begun = resolve(vit(vit_weights, '{"gelu":"erf"}'))
+    assert resolve_again(vit(vit_weights, '{"gelu":"erf"}'), begun) == begun

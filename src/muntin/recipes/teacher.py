@@ -27,7 +27,10 @@ def find_teacher(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, s
     """
     choice = recipe.distillation
     if choice.teacher_weights:
-        beside = config_beside(weights_file(choice.teacher_weights))
+        try:
+            beside = config_beside(weights_file(choice.teacher_weights))
+        except UserError as error:
+            raise UserError(f"the teacher cannot be had: {error}") from None
         return _saved(recipe, classes) if beside is not None else _bare(recipe, classes)
     if not choice.untrained_teacher:
         raise UserError(

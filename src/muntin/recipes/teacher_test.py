@@ -117,6 +117,8 @@ def test_a_bare_file_needs_the_name_of_its_model(teacher, tmp_path):
         build(small(get("digits_distil"), teacher_weights=str(file)), CPU)
     with pytest.raises(UserError, match=r"the teacher for 10 classes cannot be had: .*bare\.safetensors"):
         build(small(get("digits_distil"), teacher_weights=str(file), teacher="deit_tiny"), CPU)
+    with pytest.raises(UserError, match=r"the teacher cannot be had: there is no model at .*gone"):
+        build(small(get("digits_distil"), teacher_weights=str(tmp_path / "gone")), CPU)
 
 
 def test_an_untrained_teacher_must_be_wanted():

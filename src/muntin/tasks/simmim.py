@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from muntin.errors import UserError
 from muntin.models.features import Backbone
 from muntin.ops.constants import without_autocast
 
@@ -32,7 +33,7 @@ class SimMIM(nn.Module):
         dim, stride = backbone.channels[-1], backbone.strides[-1]
         in_chans = backbone.config.in_chans  # type: ignore[attr-defined]
         self.stride = stride
-        self.mask_token = nn.Parameter(torch.empty(backbone.channels[0]))
+        self.mask_token = nn.Parameter(torch.empty(backbone.embed_dim))
         self.norm = nn.LayerNorm(dim, eps)
         self.decoder = nn.Linear(dim, in_chans * stride**2)
         self.initialise()
@@ -66,8 +67,17 @@ class SimMIM(nn.Module):
         return x.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
     def encode(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Normalised features of the coarsest level with masked patches replaced: -> (B, H/s, W/s, C)."""
+        """Normalised features of the coarsest level with masked patches replaced: -> (B, H/s, W/s, C).
+
+        Raises UserError for a picture that the coarsest cells do not divide, and for a mask of another grid.
+        """
+        if any(side % self.stride for side in image.shape[2:]):
+            size = "x".join(map(str, image.shape[2:]))
+            raise UserError(f"the picture of {size} pixels is not cut evenly by cells of {self.stride}; resize it")
         tokens = self.backbone.embed(image)
+        if mask.shape != tokens.shape[:-1]:
+            given, needed = tuple(mask.shape), tuple(tokens.shape[:-1])
+            raise UserError(f"the mask has shape {given}; these pictures need {needed}, one number a patch")
         tokens = torch.where(mask[..., None].bool(), self.mask_token.to(tokens.dtype), tokens)
         return self.norm(self.backbone.encode(tokens).levels[-1].movedim(1, -1))
 

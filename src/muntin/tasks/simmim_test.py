@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from muntin.errors import UserError
 from muntin.models import Swin, SwinConfig
 from muntin.tasks import SimMIM
 from muntin.tasks.simmim import denormalise_locally, normalise_locally
@@ -31,6 +32,19 @@ def test_the_loss_is_the_mean_distance_over_masked_pixels():
         if batch["mask"][b, y // 4, x // 4]
     ]
     assert model.losses(batch)["reconstruction"].item() == pytest.approx(sum(distances) / len(distances), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "sentence"),
+    [
+        ((3, 2, 20, 24), (3, 5, 6), "20x24 pixels is not cut evenly by cells of 8"),
+        ((3, 2, 16, 24), (3, 2, 3), r"needs? \(3, 4, 6\), one number a patch"),
+        ((3, 2, 16, 24), (1, 4, 6), "one number a patch"),
+    ],
+)
+def test_pictures_and_masks_that_do_not_fit_are_refused(image, mask, sentence):
+    with pytest.raises(UserError, match=sentence):
+        task().losses({"image": torch.zeros(image), "mask": torch.ones(mask)})
 
 
 def test_pixels_that_are_seen_do_not_count():
