@@ -19,7 +19,7 @@ from .npz import read_npz
 from .safetensors_header import read_header
 from .stand_ins import STAND_INS
 
-WRAPPERS = ("model", "state_dict", "model_ema")
+WRAPPERS = ("model", "state_dict", "model_ema", "state_dict_ema", "module")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
