@@ -9,38 +9,25 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from muntin.catalog.convnext import readout
 from muntin.convert import convnext as files
 from muntin.convert import convnext_roadmap as roadmap_files
-from muntin.data import vision
 from muntin.heads import LevelNorms, MeanReadout
 from muntin.models.convnext import EPS, VARIANTS, ConvNeXt
 from muntin.models.convnext_roadmap import VARIANTS as STEPS
 from muntin.models.convnext_roadmap import Roadmap
 from muntin.tasks import Classifier
 
-CLASSES = 5
+from .peers import CLASSES, assert_equal, library, logits, picture
+
 SIZES = [(75, 109), (64, 96)]  # rounded down in the stem and between stages; and divided without a rest
 CONFIG = dataclasses.replace(VARIANTS["convnext_tiny"], dims=(16, 24, 40, 56), depths=(2, 1, 3, 1))
-
-
-@cache
-def library(name: str) -> Any:
-    """An optional library, imported after the shim for a torchvision that does not fit the torch beside it."""
-    for needed in ("torchvision", name.split(".")[0]):
-        if find_spec(needed) is None:
-            pytest.skip(f"{needed} is not installed: pip install 'muntin[train,peers]'")
-    vision.functional()
-    return import_module(name)
 
 
 def timm(**options: Any) -> nn.Module:
@@ -96,24 +83,6 @@ def randomise(model: nn.Module, seed: int) -> nn.Module:
         else:
             tensor.copy_(noise / math.sqrt(tensor[0].numel()))
     return model.eval()
-
-
-def assert_equal(actual: Tensor, expected: Tensor) -> None:
-    """To 1e-5 of the largest entry, but at least 1."""
-    allowed = 1e-5 * max(1.0, expected.abs().max().item())
-    assert expected.std() > 0.1, "all outputs are alike, which would prove nothing"
-    assert (actual - expected).abs().max().item() <= allowed
-
-
-def picture(size: tuple[int, int]) -> Tensor:
-    return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-
-
-def logits(model: nn.Module, image: Tensor) -> Tensor:
-    """transformers answers with a record, everybody else with the logits."""
-    with torch.inference_mode():
-        answer = model(image)
-    return answer if isinstance(answer, Tensor) else answer.logits
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -16,7 +16,8 @@ from muntin.layers.mlp import QuickGELU
 from muntin.models.cvt import VARIANTS, CvT, CvTConfig
 from muntin.tasks import Classifier
 
-from .peers_test import assert_equal, library, logits, picture, randomise
+from .peers import assert_equal, library, logits, picture
+from .peers_test import randomise
 
 CLASSES, SIZE = 5, (61, 90)  # odd maps in two stages
 CONFIGS = {

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +21,11 @@ from torch import Tensor, nn
 from muntin import create_model
 from muntin.conversion import torchvision_buffers
 from muntin.convert.swin import read, write
-from muntin.data import vision
 from muntin.heads import LevelNorms
 from muntin.models import Swin, SwinConfig
 from muntin.tasks import Classifier, SimMIM
 
-CLASSES = 5
+from .peers import CLASSES, assert_equal, library, logits, picture
 
 
 class Shape(NamedTuple):
@@ -64,16 +60,6 @@ PADDED = [  # no map divides by the window
 def ours(shape: Shape) -> Classifier:
     sizes = {"dim": shape.dim, "depths": shape.depths, "heads": shape.heads, "window": shape.window}
     return create_model(shape.muntin, **sizes, num_classes=CLASSES).eval()
-
-
-@cache
-def library(name: str) -> Any:
-    """An optional library, imported after the shim for a torchvision that does not fit the torch beside it."""
-    for needed in ("torchvision", name.split(".")[0]):
-        if find_spec(needed) is None:
-            pytest.skip(f"{needed} is not installed: pip install 'muntin[train,peers]'")
-    vision.functional()
-    return import_module(name)
 
 
 def timm(shape: Shape) -> nn.Module:
@@ -128,24 +114,6 @@ def randomise(model: nn.Module, seed: int) -> None:
             parameter.copy_(0.2 * noise)
         else:
             parameter.copy_(noise / math.sqrt(parameter[0].numel()))
-
-
-def assert_equal(actual: Tensor, expected: Tensor) -> None:
-    """To 1e-5 of the largest entry, but at least 1."""
-    allowed = 1e-5 * max(1.0, expected.abs().max().item())
-    assert expected.std() > 0.1, "all outputs are alike, which would prove nothing"
-    assert (actual - expected).abs().max().item() <= allowed
-
-
-def picture(size: tuple[int, int]) -> Tensor:
-    return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
-
-
-def logits(model: nn.Module, image: Tensor) -> Tensor:
-    """transformers answers with a record, everybody else with the logits."""
-    with torch.inference_mode():
-        answer = model(image)
-    return answer if isinstance(answer, Tensor) else answer.logits
 
 
 # --- classifiers -----------------------------------------------------------------------------------------------------

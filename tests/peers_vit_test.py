@@ -10,9 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
-from importlib import import_module
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +21,6 @@ from torch import Tensor, nn
 
 from muntin.convert import beit as beit_files
 from muntin.convert import vit as vit_files
-from muntin.data import vision
 from muntin.heads import DistilledReadout, MeanNormReadout, PooledReadout, TokenReadout
 from muntin.models.beit import BEiT, BEiTConfig
 from muntin.models.deit import DeiT, DeiT3, DeiT3Config, DeiTConfig
@@ -31,7 +28,8 @@ from muntin.models.vit import EPS, ViT, ViTConfig
 from muntin.models.vit_hybrid import HybridViT, HybridViTConfig
 from muntin.tasks import Classifier, SimMIM
 
-CLASSES = 5
+from .peers import CLASSES, assert_equal, library, logits, picture
+
 SIZES: dict[str, Any] = {"dim": 48, "depth": 3, "heads": 3, "mlp_ratio": 4.0}
 LIKE_TORCH: dict[str, Any] = {"gelu": "erf", "position_resample": "bicubic"}  # unlike the original in JAX
 WIDE, SQUARE = (48, 80), (64, 64)  # pixels
@@ -87,16 +85,6 @@ def beit(size: tuple[int, int], **options: Any) -> Classifier:
 def classifier(backbone: Any, readout: str, **options: Any) -> Classifier:
     options = {k: v for k, v in options.items() if v}
     return Classifier(backbone, CLASSES, partial(READOUTS[readout], eps=EPS, **options))
-
-
-@cache
-def library(name: str) -> Any:
-    """An optional library, imported after the shim for a torchvision that does not fit the torch beside it."""
-    for needed in ("torchvision", name.split(".")[0]):
-        if find_spec(needed) is None:
-            pytest.skip(f"{needed} is not installed: pip install 'muntin[train,peers]'")
-    vision.functional()
-    return import_module(name)
 
 
 def timm(name: str, size: tuple[int, int], **options: Any) -> nn.Module:
@@ -201,24 +189,6 @@ def randomise(model: nn.Module, seed: int) -> None:
             parameter.copy_(10 * noise)  # kernels that are standardised: so large that nobody's epsilon counts
         else:
             parameter.copy_(noise / math.sqrt(parameter[0].numel()))
-
-
-def assert_equal(actual: Tensor, expected: Tensor) -> None:
-    """To 1e-5 of the largest entry, but at least 1."""
-    allowed = 1e-5 * max(1.0, expected.abs().max().item())
-    assert expected.std() > 0.1, "all outputs are alike, which would prove nothing"
-    assert (actual - expected).abs().max().item() <= allowed
-
-
-def picture(size: tuple[int, int]) -> Tensor:
-    return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
-
-
-def logits(model: nn.Module, image: Tensor) -> Tensor:
-    """transformers answers with a record, everybody else with the logits."""
-    with torch.inference_mode():
-        answer = model.eval()(image)
-    return answer if isinstance(answer, Tensor) else answer.logits
 
 
 # --- classifiers -----------------------------------------------------------------------------------------------------
