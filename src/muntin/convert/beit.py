@@ -21,7 +21,7 @@ from muntin.errors import unknown
 from .layouts import Foreign as Foreign
 from .layouts import Layout, Sizes, kind_of, read_layout, write_layout
 from .rename import nested
-from .swin_rewrites import flatten_pretraining, unflatten_pretraining
+from .rewrites import flatten_pretraining, unflatten_pretraining
 from .vit_rewrites import grid_to_positions, mean_norm_to_norm, norm_to_mean_norm, positions_to_grid
 from .vit_sizes import count
 from .wrapped import unwrap

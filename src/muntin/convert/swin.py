@@ -22,6 +22,7 @@ from torch import Tensor
 
 from muntin.errors import UserError
 
+from . import rewrites as shared
 from . import swin_rewrites as rewrites
 from . import swin_tables as tables
 from .layouts import Foreign as Foreign
@@ -35,7 +36,7 @@ TITLE = "Swin"  # in messages
 WRITABLE = LAYOUTS[1:]  # ours needs no writing
 INSIDE = {"official": "model", "dense": "model", "simmim": "model", "openmmlab": "state_dict"}  # wrapper of a .pth
 
-_PRETRAINING = (rewrites.flatten_pretraining,)
+_PRETRAINING = (shared.flatten_pretraining,)
 _ZOO = (
     (rewrites.unfold_to_neighbours, rewrites.last_norm_to_readout),
     (rewrites.neighbours_to_unfold, rewrites.readout_norm_to_last, rewrites.grid_to_map),
@@ -44,16 +45,16 @@ _LAYOUTS = {
     "muntin": Layout(tables.OURS),
     "official": Layout(tables.OFFICIAL, (), (rewrites.grid_to_sequence,)),
     "dense": Layout(tables.DENSE, (), (rewrites.grid_to_map,)),
-    "simmim": Layout(tables.SIMMIM, _PRETRAINING, (rewrites.unflatten_pretraining, rewrites.grid_to_sequence)),
+    "simmim": Layout(tables.SIMMIM, _PRETRAINING, (shared.unflatten_pretraining, rewrites.grid_to_sequence)),
     "timm": Layout(tables.TIMM),  # knows no absolute embedding
     "torchvision": Layout(tables.TORCHVISION, (rewrites.drop_key_bias,), (rewrites.add_key_bias,)),
     "transformers": Layout(
         tables.TRANSFORMERS,
-        (rewrites.join_qkv, *_PRETRAINING, rewrites.norm_to_pretraining),
+        (shared.join_qkv, *_PRETRAINING, shared.norm_to_pretraining),
         (
-            rewrites.norm_from_pretraining,
-            rewrites.unflatten_pretraining,
-            rewrites.split_qkv,
+            shared.norm_from_pretraining,
+            shared.unflatten_pretraining,
+            shared.split_qkv,
             rewrites.grid_to_sequence,
         ),
     ),
@@ -92,7 +93,7 @@ def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] 
     settings: fields of the model's config that its tensors do not tell; there are none here.
     Raises UserError for tensors that the layout has no place for.
     """
-    v2 = rewrites.is_v2(dict(state))
+    v2 = shared.is_v2(dict(state))
     if v2 and (frozen := [k for k in state if k.endswith(".position.table")]):
         raise UserError(
             f"the position bias of this Swin V2 is frozen into tables ({frozen[0]}), which no other project reads; "

@@ -27,7 +27,7 @@ from . import vit_rewrites as rewrites
 from . import vit_tables as tables
 from .layouts import Foreign as Foreign
 from .layouts import Layout, read_layout, write_layout
-from .swin_rewrites import (
+from .rewrites import (
     flatten_pretraining,
     join_qkv,
     norm_from_pretraining,

@@ -13,7 +13,7 @@ import torch
 from muntin.errors import UserError
 
 from .layouts import State
-from .swin_rewrites import join_qkv, split_qkv
+from .rewrites import join_qkv, split_qkv
 
 TOKENS = ("backbone.prefix.class_token", "backbone.prefix.distillation_token")
 PREFIX_POSITION, POSITION = "backbone.prefix.position", "backbone.position.embedding"
