@@ -26,7 +26,7 @@ from muntin.convert.class_map import read_class_map
 from muntin.convert.families import FILES
 from muntin.convert.load_report import LoadReport
 from muntin.convert.npz import write_npz
-from muntin.convert.transformers_config import transformers_config
+from muntin.convert.transformers_config import preprocessor_config, transformers_config
 from muntin.data import Preprocess
 from muntin.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from muntin.disk import flush, write_file, write_tensors
@@ -92,11 +92,14 @@ def convert(
             known.told.family.backbone.__name__,
             build_config(known.named.name, known.named.changes),
             kind=known.told.kind,
-            image_size=tuple(described.preprocess["image_size"]),
+            image_size=tuple(described.preprocess.get("image_size", known.image_size)),
             classes=described.classes,
         )
         foreign = files.write(tensors, layout, settings)
-        _make_folder(out, lambda new: _write_transformers(new, foreign, config))
+        files_beside = {"config.json": config}
+        if described.preprocess:
+            files_beside["preprocessor_config.json"] = preprocessor_config(described.preprocess)
+        _make_folder(out, lambda new: _write_transformers(new, foreign, files_beside))
     else:
         foreign = files.write(tensors, layout, settings)
         backbone = filled.backbone
@@ -375,10 +378,11 @@ def _make_folder(out: Path, fill: Callable[[Path], None]) -> None:
         raise
 
 
-def _write_transformers(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+def _write_transformers(folder: Path, tensors: Mapping[str, Tensor], beside: Mapping[str, Mapping[str, Any]]) -> None:
     write_file(folder / "model.safetensors", lambda new: write_tensors(new, tensors))
-    text = json.dumps(config, indent=2) + "\n"
-    write_file(folder / "config.json", lambda new: new.write_text(text, encoding="utf-8"))
+    for name, values in beside.items():
+        text = json.dumps(values, indent=2) + "\n"
+        write_file(folder / name, lambda new, text=text: new.write_text(text, encoding="utf-8"))  # type: ignore[misc]
 
 
 def _write_foreign(out: Path, tensors: Mapping[str, Tensor], inside: str) -> None:

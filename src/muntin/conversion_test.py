@@ -1,8 +1,10 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from muntin import catalog
@@ -445,3 +447,20 @@ def test_only_a_swin_v2_has_a_bias_to_freeze(tmp_path):
     saved(tmp_path / "ours", "deit_tiny")
     with pytest.raises(UserError, match="is a ViT; leave freeze_bias out"):
         adapt(tmp_path / "ours", tmp_path / "x", freeze_bias=True)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.8])
+def test_transformers_prepares_pictures_as_a_converted_folder_says(tmp_path, ratio):
+    vision.functional()
+    transformers = pytest.importorskip("transformers")
+    values = Preprocess(image_size=(64, 64), crop_ratio=ratio, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    model = create_model("convnext_tiny", num_classes=3, dims=(8, 16), depths=(1, 1))
+    save_model(
+        tmp_path / "ours", "convnext_tiny", model, kind="classifier", classes=CLASSES, preprocess=values.to_dict()
+    )
+    convert(tmp_path / "ours", tmp_path / "theirs", layout="transformers")
+    prepare = transformers.AutoImageProcessor.from_pretrained(tmp_path / "theirs", backend="pil")
+    pixels = np.random.default_rng(0).integers(0, 255, (160, 192, 3), dtype=np.uint8)  # 80 x 96: even rims to crop
+    theirs = prepare(Image.fromarray(pixels), return_tensors="pt")["pixel_values"][0]
+    ours = values.transform()(Image.fromarray(pixels))
+    torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from muntin.errors import UserError
@@ -32,6 +32,28 @@ def transformers_config(
         "num_channels": fields.in_chans,
         "id2label": {str(i): name for i, name in enumerate(classes)},
         "label2id": {name: i for i, name in enumerate(classes)},
+    }
+
+
+def preprocessor_config(preprocess: Mapping[str, Any]) -> dict[str, Any]:
+    """preprocessor_config.json for pictures prepared by our `data.Preprocess`, whose values are given.
+
+    Its class for ConvNeXt resizes the shorter side and crops, that for ViT warps; both serve any model.
+    """
+    (height, width), ratio = preprocess["image_size"], preprocess["crop_ratio"]
+    crops = ratio > 0 and max(height, width) < 384  # from 384 on its class for ConvNeXt warps as well
+    size = {"shortest_edge": height} if crops else {"height": height, "width": width}
+    return {
+        "image_processor_type": f"{'ConvNext' if crops else 'ViT'}ImageProcessor",
+        "do_resize": True,
+        "size": size,
+        **({"crop_pct": ratio} if crops else {}),
+        "resample": {"bilinear": 2, "bicubic": 3}[preprocess["interpolation"]],  # as Pillow numbers them
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(preprocess["mean"]),
+        "image_std": list(preprocess["std"]),
     }
 
 

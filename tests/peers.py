@@ -1,0 +1,44 @@
+"""What the tests beside timm, torchvision and transformers share: getting at them, and comparing with them."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from muntin.data import vision
+
+CLASSES = 5
+
+
+@cache
+def library(name: str) -> Any:
+    """An optional library, imported after the shim for a torchvision that does not fit the torch beside it."""
+    for needed in ("torchvision", name.split(".")[0]):
+        if find_spec(needed) is None:
+            pytest.skip(f"{needed} is not installed: pip install 'muntin[train,peers]'")
+    vision.functional()
+    return import_module(name)
+
+
+def assert_equal(actual: Tensor, expected: Tensor) -> None:
+    """To 1e-5 of the largest entry, but at least 1."""
+    allowed = 1e-5 * max(1.0, expected.abs().max().item())
+    assert expected.std() > 0.1, "all outputs are alike, which would prove nothing"
+    assert (actual - expected).abs().max().item() <= allowed
+
+
+def picture(size: tuple[int, int]) -> Tensor:
+    return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
+def logits(model: nn.Module, image: Tensor) -> Tensor:
+    """transformers answers with a record, everybody else with the logits."""
+    with torch.inference_mode():
+        answer = model.eval()(image)
+    return answer if isinstance(answer, Tensor) else answer.logits
