@@ -174,8 +174,9 @@ def adapt(
         report = report._replace(notes=(*report.notes, "the position bias is frozen into tables"))
 
     values, notes = _preprocess(in_chans or config.in_chans, size, described.preprocess)
-    told = [note for note in described.notes if not (notes and note.startswith("preprocessing"))]  # `notes` say it anew
-    described = Described(names, values, (*told, *notes))
+    if described.notes:  # on what the file did not tell: said of what has become of it
+        notes = (notes or (_note_on_pixels(values),)) + _note_on_names(names)
+    described = Described(names, values, notes)
     _make_folder(out, lambda new: _save(new, known.named.name, adapted, "classifier", described))
     return report._replace(notes=(*report.notes, *described.notes))
 
@@ -312,8 +313,17 @@ def _described(known: Identified) -> Described:
     if known.config and known.config["preprocess"]:
         return Described(classes, Preprocess.from_dict(known.config["preprocess"]).to_dict(), ())
     values, notes = _preprocess(known.told.fields["in_chans"], known.image_size, {}, known.pixels)
-    notes += (f"class names: numbers, 0 to {len(classes) - 1}",) if classes and not known.classes else ()
-    return Described(classes, values, notes)
+    return Described(classes, values, notes + (_note_on_names(classes) if not known.classes else ()))
+
+
+def _note_on_names(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Said where classes have numbers for names."""
+    return (f"class names: numbers, 0 to {len(classes) - 1}",) if classes and classes == numbered(len(classes)) else ()
+
+
+def _note_on_pixels(values: Mapping[str, Any], whose: str = "") -> str:
+    (height, width), mean, std = values["image_size"], list(values["mean"]), list(values["std"])
+    return f"preprocessing: {whose}mean {mean} and std {std}, {height} x {width} pixels"
 
 
 def _preprocess(
@@ -335,8 +345,7 @@ def _preprocess(
     mean, std = (list(v) if len(v) == channels else [round(sum(v) / len(v), 3)] * channels for v in both)
     values = Preprocess().to_dict() | dict(known) | {"image_size": list(size), "mean": mean, "std": std}
     whose = "" if told else "ImageNet's "
-    note = f"preprocessing: {whose}mean {mean} and std {std}, {size[0]} x {size[1]} pixels"
-    return Preprocess.from_dict(values).to_dict(), (note,)
+    return Preprocess.from_dict(values).to_dict(), (_note_on_pixels(values, whose),)
 
 
 def _save(folder: Path, name: str, model: nn.Module, kind: str, described: Described) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -26,9 +28,30 @@ def multiply_adds(name: str, image_size: tuple[int, int] | None = None) -> int:
         if place.endswith(".position"):
             module.register_forward_pre_hook(counter.pause)
             module.register_forward_hook(counter.resume)
+        elif isinstance(module, nn.ModuleList):
+            for block in module:
+                block.forward = _counted_once(block, counter)
     with counter, torch.no_grad():
         model(picture)
     return counter.flops // 2
+
+
+def _counted_once(block: nn.Module, counter: _Counter) -> Callable[..., Any]:
+    """The block's forward, which is computed for the first of all equal blocks and sizes, and remembered for others."""
+    forward, what = block.forward, repr(block)
+
+    def once(x: Any, *given: Any) -> Any:
+        key = (what, tuple(x.shape))
+        if key not in counter.seen:
+            before, out = counter.flops, forward(x, *given)
+            if isinstance(out, Tensor):
+                counter.seen[key] = (counter.flops - before, tuple(out.shape))
+            return out
+        flops, shape = counter.seen[key]
+        counter.flops += flops
+        return x.new_empty(shape)
+
+    return once
 
 
 class _Counter(TorchDispatchMode):
@@ -39,6 +62,7 @@ class _Counter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.flops, self.counting = 0, True
+        self.seen: dict[tuple, tuple[int, tuple[int, ...]]] = {}  # block and size -> its FLOPs, the size it gives
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))

@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+from muntin.errors import UserError
+
 from .layouts import Foreign, Layout, Sizes, depths_of, read_layout, write_layout
 from .rename import nested
 from .wrapped import unwrap
@@ -85,6 +87,13 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Fo
 
 def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
     """Our names to those of a layout out of `WRITABLE`. Raises UserError for tensors that it has no place for."""
+    told = sizes(state).fields
+    if layout == "torchvision" and (told["stem"], told["depthwise"], told["block"]) != (
+        "overlapping",
+        False,
+        "bottleneck",
+    ):
+        raise UserError("this step has no name in the torchvision layout, which is that of ResNet: steps 00 to 02")
     return write_layout(state, _LAYOUTS, layout)
 
 

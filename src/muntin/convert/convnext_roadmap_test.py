@@ -44,3 +44,8 @@ def test_step_0_has_torchvisions_names():
 def test_later_steps_have_no_name_elsewhere():
     with pytest.raises(UserError, match="no name in the torchvision layout"):
         write(ours("convnext_roadmap_13"), "torchvision")
+
+
+def test_a_step_whose_tensors_have_the_same_names_is_refused_too():
+    with pytest.raises(UserError, match="no name in the torchvision layout"):
+        write(ours("convnext_roadmap_04"), "torchvision")

@@ -96,7 +96,10 @@ def _saved(model: ModelChoice) -> dict[str, Any] | None:
     except UserError as error:
         if model.name:
             return None
-        raise UserError(f"{error}; or say which model the weights are of: --model NAME") from None
+        raise UserError(
+            f"{error}; or say which model the weights are of, --model NAME, or write them as a folder that says it: "
+            "muntin convert"
+        ) from None
     return saved | {"config": {key: _tuples(value) for key, value in saved["config"].items()}}
 
 

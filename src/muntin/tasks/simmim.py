@@ -114,9 +114,17 @@ def denormalise_locally(values: Tensor, image: Tensor, window: int) -> Tensor:
 def _around(image: Tensor, window: int) -> tuple[Tensor, Tensor]:
     """Mean and unbiased standard deviation of the window around each pixel, each (B, C, H, W)."""
     with without_autocast(image.device):
-        pad = window // 2
-        mean = F.avg_pool2d(image, window, 1, pad, count_include_pad=False)
-        square = F.avg_pool2d(image.square(), window, 1, pad, count_include_pad=False)
-        inside = F.avg_pool2d(torch.ones_like(image), window, 1, pad, count_include_pad=True) * window**2
+        mean, square = _window_means(image, window, inside=True), _window_means(image.square(), window, inside=True)
+        inside = _window_means(torch.ones_like(image[:1, :1]), window, inside=False) * window**2
         variance = ((square - mean.square()) * inside / (inside - 1)).clamp_min(0)
         return mean, (variance + 1e-6).sqrt()
+
+
+def _window_means(x: Tensor, window: int, *, inside: bool) -> Tensor:
+    """Mean of the window around each pixel, of those in the picture or, with `inside` off, of all with 0 beyond it.
+
+    Rows first, then columns: a window of 47 x 47 costs 94 numbers a pixel so, where both at once cost 2,209.
+    """
+    pad = window // 2
+    rows = F.avg_pool2d(x, (window, 1), 1, (pad, 0), count_include_pad=not inside)
+    return F.avg_pool2d(rows, (1, window), 1, (0, pad), count_include_pad=not inside)
