@@ -1,20 +1,18 @@
 """Recorded cases of ConvNeXt: classifiers, the dense backbone, gradients, parameter groups, names and shapes.
 
-`check` is for cases with tensors, `check_parameter_groups` and `check_shapes` for the two JSON files.
+`check` is for cases with tensors, `check_parameter_groups` for the JSON file of rates and decay.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from muntin.catalog.convnext import ENTRIES, readout
+from muntin.catalog.convnext import readout
 from muntin.convert import convnext as convnext_files
 from muntin.engine.optim import Optim, parameter_groups
 from muntin.heads import LevelNorms
@@ -94,15 +92,14 @@ def check_dense(case: Case) -> None:
 # --- parameter groups ------------------------------------------------------------------------------------------------
 
 
-def check_parameter_groups(path: Path) -> None:
+def check_parameter_groups(recorded: Mapping[str, Any]) -> None:
     """Rate and decay of every parameter, under official names, in the four recorded settings."""
-    recorded = json.loads(path.read_text())
-    groups, small = recorded["classification"], (3, 3, 27, 3)
+    groups, small = dict(recorded["classification"]), (3, 3, 27, 3)
     settings = "small_like depths [3,3,27,3], wd 1e-8, layer_decay 0.8"
     _compare_groups(_classifier(small), Optim(weight_decay=1e-8, layer_decay=0.8), groups.pop(settings))
     settings = "no layer decay, depths [1,1,2,1], wd 0.05"
     _compare_groups(_classifier((1, 1, 2, 1)), Optim(weight_decay=0.05), groups.pop(settings))
-    dense = recorded["downstream"]
+    dense = dict(recorded["downstream"])
     settings = "layer_wise, num_layers 6, depths [3,3,9,3], decay 0.95"
     _compare_groups(_LayerWise((3, 3, 9, 3)), Optim(weight_decay=0.05, layer_decay=0.95), dense.pop(settings))
     settings = "stage_wise, num_layers 12, depths [3,3,27,3], decay 0.9"
@@ -150,23 +147,3 @@ def _compare_groups(model: nn.Module, optim: Optim, recorded: Mapping[str, Mappi
     for name, (rate, decay) in expected.items():
         assert abs(found[name][0] - rate) <= RATES * rate, f"{name}: lr scale {found[name][0]}, not {rate}"
         assert found[name][1] == decay, f"{name}: weight decay {found[name][1]}, not {decay}"
-
-
-# --- names and shapes ------------------------------------------------------------------------------------------------
-
-
-def check_shapes(path: Path) -> None:
-    """Every published model has the recorded parameters under their official names, and no others."""
-    variants = json.loads(path.read_text())["variants"]
-    for name, recorded in variants.items():
-        entry = _entry(name)
-        with torch.device("meta"):
-            model = Classifier(ConvNeXt(entry.config), 1000, readout(entry.config))
-            tensors = convnext_files.write(model.state_dict(), "official")
-        assert {key: list(t.shape) for key, t in tensors.items()} == {k: list(shape) for k, shape in recorded.items()}
-    assert {_entry(name).name for name in variants} == {entry.name for entry in ENTRIES}
-
-
-def _entry(official: str):
-    wanted = official.replace("isotropic", "iso")
-    return next(entry for entry in ENTRIES if entry.name == wanted)

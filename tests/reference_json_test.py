@@ -1,6 +1,6 @@
 """Agreement with the original code on recorded lists: as reference_test.py, for .json files of the same folder.
 
-Files of shapes, names and parameter groups are for the tests of their models.
+Names and shapes are for shapes_test.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from .reference_case import folder
+from .reference_convnext import check_parameter_groups
 from .reference_training import check_inclusive_schedules, check_repeats
 
 
@@ -19,19 +20,24 @@ def lists() -> list:
     """Every file that has a check, with it, as a pytest parameter with the id <system>/<name>."""
     found = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder().glob("*/*.json"))]
     return [
-        pytest.param(check, recorded, id=f"{path.parent.name}/{path.stem}")
+        pytest.param(check, recorded, id=f"{path.parent.name}/{path.stem}-{check.__name__}")
         for path, recorded in found
-        if (check := check_of(recorded))
+        for check in checks_of(recorded)
     ]
 
 
-def check_of(recorded: Any) -> Callable[[dict[str, Any]], None] | None:
-    """The check for what a file holds; None where there is none."""
+def checks_of(recorded: Any) -> list[Callable[[dict[str, Any]], None]]:
+    """The checks for what a file holds; none for files that other tests read."""
+    checks: list[Callable[[dict[str, Any]], None]] = []
     if "cosine_schedule" in recorded:
-        return lambda recorded: check_inclusive_schedules(recorded["cosine_schedule"])
+        checks += [check_schedules, check_parameter_groups]
     if "cases" in recorded and any("num_repeats" in case for case in recorded["cases"]):
-        return check_repeats
-    return None
+        checks.append(check_repeats)
+    return checks
+
+
+def check_schedules(recorded: dict[str, Any]) -> None:
+    check_inclusive_schedules(recorded["cosine_schedule"])
 
 
 @pytest.mark.reference

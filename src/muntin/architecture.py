@@ -23,9 +23,8 @@ from muntin.models.swin import effective_windows, stage_windows
 from muntin.saved import read_config
 from muntin.tasks import SimMIM
 
-STRUCTURE = (  # fields, of one family or another, that make a variant
-    *("dim", "dims", "depth", "depths", "heads", "extra_norm_period", "extra_norm_scope"),
-)
+# fields, of one family or another, that make a variant
+STRUCTURE = ("dim", "dims", "depth", "depths", "heads", "extra_norm_period", "extra_norm_scope")
 
 
 class Architecture(NamedTuple):
