@@ -18,7 +18,7 @@ from tables import load, machine, markdown, publish
 
 from muntin import recipes
 from muntin.engine import fit
-from muntin.recipes.build import build
+from muntin.runs.build import build
 
 
 def main() -> None:

@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 from tables import machine, markdown, publish
 
-from muntin import recipes
+from muntin import recipes, runs
 from muntin.engine import fit
 from muntin.recipes import Recipe
-from muntin.recipes.build import build
-from muntin.recipes.measure import measure
 from muntin.recipes.recipe import DistillationChoice
+from muntin.runs.build import build
+from muntin.runs.measure import measure
 
 PAPER_SOFT = DistillationChoice(kind="soft", temperature=3.0, alpha=0.1)  # the setting of DeiT's paper
 TEXTBOOK_SOFT = replace(PAPER_SOFT, normalisation="textbook")
@@ -48,7 +48,7 @@ def main() -> None:
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "teacher"
-        teacher = recipes.run(recipes.get("digits_teacher"), place, quiet=True)
+        teacher = runs.run(recipes.get("digits_teacher"), place, quiet=True)
         print(f"teacher: {teacher['top1']:.2%}", flush=True)
         table = []
         for name, (choice, *papers) in ROWS.items():

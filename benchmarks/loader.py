@@ -24,7 +24,7 @@ from timing import compare, interleave
 from torch.utils.data import DataLoader
 
 from muntin.data import Augment, Loader, Preprocess, open_data, train_transform
-from muntin.data.vision import functional
+from muntin.data.transforms.vision import functional
 
 SIZE, CLASSES, SHARDS = (500, 375), 10, 4  # width and height of the median ImageNet photo
 PREPROCESS = Preprocess()

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from timing import Job
 from torch import Tensor, nn
 
-from muntin.data import vision
+from muntin.data.transforms import vision
 
 PEERS = ("timm", "torchvision", "transformers")
 LIBRARIES = ("muntin", *PEERS)

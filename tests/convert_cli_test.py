@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from muntin.catalog import create_model
 from muntin.cli import main
 from muntin.cli.convert import LAYOUTS
-from muntin.conversion import LAYOUTS as LAYOUTS_IN_PYTHON
-from muntin.convert.swin import write
-from muntin.saved import load_model, save_model
+from muntin.formats.swin import write
+from muntin.weights.convert import LAYOUTS as LAYOUTS_IN_PYTHON
+from muntin.weights.create import create_model
+from muntin.weights.folder import load_model, save_model
 
 SMALL = {"dim": 8, "depths": (1, 1), "heads": (1, 2), "window": 4}
 

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from muntin.engine import checkpoint
-from muntin.recipes import get, run, tiny, to_json
-from muntin.recipes.lock import locked
+from muntin.recipes import get, to_json
 from muntin.recipes.recipe import Recipe
+from muntin.runs import run, tiny
+from muntin.runs.lock import locked
 
 WORKER = """
 import sys

@@ -11,8 +11,9 @@ import pytest
 from safetensors.torch import load_file
 
 from muntin.engine import checkpoint
-from muntin.recipes import get, tiny, to_json
-from muntin.recipes.lock import locked
+from muntin.recipes import get, to_json
+from muntin.runs import tiny
+from muntin.runs.lock import locked
 
 SABOTAGE = Path(__file__).with_name("sabotage.py")
 

@@ -19,9 +19,10 @@ from muntin import catalog
 from muntin.layers.attention import PLAIN_BACKENDS
 from muntin.models import Swin
 from muntin.ops.window_attention import BACKENDS
-from muntin.saved import load_model, save_model
 from muntin.tasks import Classification, Classifier, Distillation, SimMIM
-from muntin.weights import load_weights
+from muntin.weights.create import create_backbone, create_model
+from muntin.weights.folder import load_model, save_model
+from muntin.weights.load import load_weights
 
 from .pooling_model import PoolFormer, PoolFormerConfig
 
@@ -78,7 +79,7 @@ def case(request) -> Case:
 
 def backbone(case: Case, drop_path_rate: float = 0.0, **changes) -> nn.Module:
     if case.name:
-        return catalog.create_backbone(case.name, drop_path_rate=drop_path_rate, **{**case.small, **changes})
+        return create_backbone(case.name, drop_path_rate=drop_path_rate, **{**case.small, **changes})
     return PoolFormer(PoolFormerConfig(**changes), drop_path_rate)
 
 
@@ -86,7 +87,7 @@ def created(case: Case, classes: int = 5, drop_path_rate: float = 0.0, **changes
     if not case.name:
         return Classifier(backbone(case, drop_path_rate, **changes), classes)
     small = {**case.small, **changes}
-    return catalog.create_model(case.name, num_classes=classes, drop_path_rate=drop_path_rate, **small)
+    return create_model(case.name, num_classes=classes, drop_path_rate=drop_path_rate, **small)
 
 
 def classifier(case: Case, seed: int = 0, **changes) -> Classifier:

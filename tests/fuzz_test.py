@@ -28,15 +28,16 @@ import torch
 from PIL import Image
 from safetensors.torch import save as safetensors_bytes
 
-from muntin.convert.files import read_tensors
-from muntin.convert.npz import write_npz
-from muntin.data import picture, shards
-from muntin.data.table import Table
+from muntin.data.decoding import picture
+from muntin.data.sources.csv import Table
+from muntin.data.sources.shards import shards
 from muntin.engine import checkpoint
 from muntin.errors import LONGEST, RunError, UserError
-from muntin.recipes import cookbook
+from muntin.files.npz import write_npz
+from muntin.files.tensors import read_tensors
+from muntin.recipes import index as cookbook
 from muntin.recipes.recipe import read_recipe, to_json
-from muntin.saved import read_config
+from muntin.weights.folder import read_config
 
 resource = pytest.importorskip("resource", reason="limits on memory need a Unix system")
 

@@ -21,7 +21,8 @@ import pytest
 from safetensors.torch import load_file
 
 from muntin.engine import checkpoint
-from muntin.recipes import get, tiny, to_json
+from muntin.recipes import get, to_json
+from muntin.runs import tiny
 
 UPDATES = 18
 PHASES = {  # phase -> how often an unbroken run comes to it
@@ -154,9 +155,9 @@ def main(log: Path, phase: str, count: int, arguments: list[str]) -> int:
     import torch
 
     from muntin.cli.main import main as muntin
-    from muntin.disk import writing
     from muntin.engine import ema, step
     from muntin.engine import log as log_file
+    from muntin.files import writing
 
     left = {phase: count}
 
@@ -180,7 +181,7 @@ def main(log: Path, phase: str, count: int, arguments: list[str]) -> int:
     before(log_file.Log, "progress", "between")
     before(checkpoint, "load_file", "loading")
     before(importlib.import_module("muntin.predict.evaluate"), "all_sum", "evaluating")
-    before(importlib.import_module("muntin.recipes.measure"), "all_sum", "evaluating")
+    before(importlib.import_module("muntin.runs.measure"), "all_sum", "evaluating")
     for module, function in ((os, "fsync"), (os, "rename"), (os, "link"), (os, "rmdir"), (os, "mkdir")):
         before(module, function, "saving")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from muntin.convert.swin import read, recognise, write
+from muntin.formats.swin import read, recognise, write
 from muntin.layers.patch import PatchMerging
 
 from .reference_case import Case, folder

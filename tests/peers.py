@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from muntin.data import vision
+from muntin.data.transforms import vision
 
 CLASSES = 5
 

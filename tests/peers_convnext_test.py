@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from muntin.catalog.convnext import readout
-from muntin.convert import convnext as files
-from muntin.convert import convnext_roadmap as roadmap_files
+from muntin.formats import convnext as files
+from muntin.formats import convnext_roadmap as roadmap_files
 from muntin.heads import LevelNorms, MeanReadout
 from muntin.models.convnext import EPS, VARIANTS, ConvNeXt
 from muntin.models.convnext_roadmap import VARIANTS as STEPS

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from muntin.catalog.cvt import readout
-from muntin.convert.cvt import read, write
+from muntin.formats.cvt import read, write
 from muntin.layers.mlp import QuickGELU
 from muntin.models.cvt import VARIANTS, CvT, CvTConfig
 from muntin.tasks import Classifier

@@ -19,11 +19,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from muntin import create_model
-from muntin.conversion import torchvision_buffers
-from muntin.convert.swin import read, write
+from muntin.formats.swin import read, write
 from muntin.heads import LevelNorms
 from muntin.models import Swin, SwinConfig
 from muntin.tasks import Classifier, SimMIM
+from muntin.weights.convert import torchvision_buffers
 
 from .peers import CLASSES, assert_equal, library, logits, picture
 

@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from muntin.convert import beit as beit_files
-from muntin.convert import vit as vit_files
+from muntin.formats import beit as beit_files
+from muntin.formats import vit as vit_files
 from muntin.heads import DistilledReadout, MeanNormReadout, PooledReadout, TokenReadout
 from muntin.models.beit import BEiT, BEiTConfig
 from muntin.models.deit import DeiT, DeiT3, DeiT3Config, DeiTConfig

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from muntin import catalog
+from muntin.weights.create import create_model
 
 PARAMETERS = {  # with 1000 classes: result tables of the papers, counted exactly by the official code
     "swin_tiny": 28_288_354,
@@ -140,7 +141,7 @@ GIGA_MULTIPLY_ADDS = {  # at the size of the published training; the official `f
 
 def parameters(name: str) -> int:
     with torch.device("meta"):
-        return sum(p.numel() for p in catalog.create_model(name).parameters())
+        return sum(p.numel() for p in create_model(name).parameters())
 
 
 @pytest.mark.parametrize("name", catalog.list_models("swin*"))

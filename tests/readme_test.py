@@ -13,7 +13,7 @@ from muntin.cli import adapt, convert, data, doctor, eval, models, predict, trai
 from muntin.cli import demo as demo_verb
 from muntin.cli.main import EXAMPLES, VERBS
 from muntin.data import Preprocess
-from muntin.saved import save_model
+from muntin.weights.folder import save_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -14,12 +14,13 @@ from PIL import Image
 from muntin.catalog import build_config, entry
 from muntin.cli.main import main
 from muntin.errors import UserError
-from muntin.recipes import RECIPES, check, get, read_recipe, run, tiny
-from muntin.recipes.build import build
-from muntin.recipes.demo import run_demo, tell
-from muntin.recipes.lock import locked
+from muntin.recipes import RECIPES, get, read_recipe
 from muntin.recipes.recipe import About
-from muntin.saved import load_model, read_config
+from muntin.runs import check, run, tiny
+from muntin.runs.build import build
+from muntin.runs.demo import run_demo, tell
+from muntin.runs.lock import locked
+from muntin.weights.folder import load_model, read_config
 
 RUN_FOLDER = {"recipe.json", "environment.json", "metrics.jsonl", "checkpoints", "model", "report.html", "summary.json"}
 

@@ -7,17 +7,18 @@ import pytest
 import torch
 from PIL import Image
 
-from muntin.convert import read_tensors
-from muntin.convert import swin as swin_files
-from muntin.convert.adapt import resize_table
 from muntin.engine.log import Log
 from muntin.errors import RunError, UserError
+from muntin.files import read_tensors
+from muntin.formats import swin as swin_files
 from muntin.models.swin_v2 import log_spaced_offsets
-from muntin.recipes import get, read_recipe, run, tiny
-from muntin.recipes.build import build
+from muntin.recipes import get, read_recipe
 from muntin.recipes.recipe import ModelChoice
-from muntin.recipes.resolve import resolve
-from muntin.saved import load_model, read_config
+from muntin.runs import run, tiny
+from muntin.runs.build import build
+from muntin.runs.resolve import resolve
+from muntin.weights.fit import resize_table
+from muntin.weights.folder import load_model, read_config
 
 SMALL, LARGE = (3, 3), (6, 6)
 TRAINED = {"V1": "swin_base", "V2": "swin_v2_base_window8"}  # recipes of the weights

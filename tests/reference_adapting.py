@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from muntin.convert import swin as swin_files
-from muntin.convert.adapt import select_classes, zero_head
 from muntin.engine import freeze
 from muntin.engine.optim import Optim, parameter_groups
+from muntin.formats import swin as swin_files
 from muntin.models import Swin, SwinV2
 from muntin.models.swin_v2 import LogSpacedBias, log_spaced_offsets
 from muntin.tasks import Classification, Classifier
-from muntin.weights import LoadReport, load_backbone, load_weights
+from muntin.weights.fit import select_classes, zero_head
+from muntin.weights.load import LoadReport, load_backbone, load_weights
 
 from .reference_case import Case
 from .reference_swin import V1, V2, Dense, backbone_of, compare_classifier, is_v2, runs

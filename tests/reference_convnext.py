@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from muntin.catalog.convnext import readout
-from muntin.convert import convnext as convnext_files
 from muntin.engine.optim import Optim, parameter_groups
+from muntin.formats import convnext as convnext_files
 from muntin.heads import LevelNorms
 from muntin.models.convnext import EPS, ConvNeXt, ConvNeXtConfig
 from muntin.tasks import Classification, Classifier

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from muntin.catalog.cvt import readout
-from muntin.convert import cvt as cvt_files
+from muntin.formats import cvt as cvt_files
 from muntin.models.cvt import CvT, CvTConfig
 from muntin.tasks import Classification, Classifier
 

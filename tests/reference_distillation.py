@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muntin.convert import vit as vit_files
-from muntin.data.mixing import soft_target
+from muntin.data.transforms.mixing import soft_target
+from muntin.formats import vit as vit_files
 from muntin.heads import DistilledReadout
 from muntin.models.deit import DeiT, DeiTConfig
 from muntin.models.vit import EPS

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from muntin.convert import swin as swin_files
 from muntin.engine.optim import Optim, parameter_groups
+from muntin.formats import swin as swin_files
 from muntin.heads import LevelNorms
 from muntin.layers.attention import WindowAttention
 from muntin.layers.position import TableBias

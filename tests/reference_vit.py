@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from muntin.catalog import beit, deit, vit
-from muntin.convert import beit as beit_files
-from muntin.convert import vit as vit_files
-from muntin.convert.adapt import fit, spread_bias
-from muntin.convert.vit_rewrites import POSITION, TOKENS, grid_to_positions, positions_to_grid
 from muntin.engine.optim import Optim, parameter_groups
+from muntin.formats import beit as beit_files
+from muntin.formats import vit as vit_files
+from muntin.formats.vit_rewrites import POSITION, TOKENS, grid_to_positions, positions_to_grid
 from muntin.models.beit import BEiT, BEiTConfig
 from muntin.models.deit import DeiT, DeiTConfig
 from muntin.models.vit import EPS, ViT, ViTConfig
 from muntin.models.vit_hybrid import HybridViT, HybridViTConfig
 from muntin.tasks import Classification, Classifier, SimMIM
+from muntin.weights.fit import fit, spread_bias
 
 from .reference_case import Case
 

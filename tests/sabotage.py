@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable
 
 from muntin.cli.main import main
-from muntin.disk import writing
 from muntin.engine import log, parallel
+from muntin.files import writing
 
 
 def after_step(number: int, act: Callable[[], object]) -> None:

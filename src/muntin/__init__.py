@@ -11,30 +11,32 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .catalog import create_backbone as create_backbone
-    from .catalog import create_model as create_model
+    from muntin.weights.convert import adapt as adapt
+    from muntin.weights.create import create_backbone as create_backbone
+    from muntin.weights.create import create_model as create_model
+    from muntin.weights.folder import Saved as Saved
+    from muntin.weights.folder import load_model as load_model
+    from muntin.weights.hub import from_pretrained as from_pretrained
+    from muntin.weights.hub import push_to_hub as push_to_hub
+    from muntin.weights.hub import save_pretrained as save_pretrained
+    from muntin.weights.inspect import inspect as inspect
+
     from .catalog import list_models as list_models
-    from .conversion import adapt as adapt
     from .errors import RunError as RunError
     from .errors import UserError as UserError
-    from .hub import from_pretrained as from_pretrained
-    from .hub import push_to_hub as push_to_hub
-    from .hub import save_pretrained as save_pretrained
-    from .inspection import inspect as inspect
-    from .saved import Saved as Saved
-    from .saved import load_model as load_model
 
 _HOME = {
-    "create_model": "catalog",
-    "create_backbone": "catalog",
+    "create_model": "weights.create",
+    "create_backbone": "weights.create",
     "list_models": "catalog",
-    "load_model": "saved",
-    "Saved": "saved",
-    "inspect": "inspection",
-    "adapt": "conversion",  # its twin is conversion.convert: the room of foreign files has the shorter name
-    "from_pretrained": "hub",
-    "save_pretrained": "hub",
-    "push_to_hub": "hub",
+    "load_model": "weights.folder",
+    "Saved": "weights.folder",
+    "inspect": "weights.inspect",
+    "adapt": "weights.convert",
+    "convert": "weights.convert",
+    "from_pretrained": "weights.hub",
+    "save_pretrained": "weights.hub",
+    "push_to_hub": "weights.hub",
     "UserError": "errors",
     "RunError": "errors",
 }

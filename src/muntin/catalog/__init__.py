@@ -1,14 +1,12 @@
 """Names to models.
 
-`create_model` gives a module images -> logits, `create_backbone` one images -> levels. Short names are canonical;
-the names of the official configs, timm, torchvision and transformers are accepted. One file a family says what there
-is.
+Short names are canonical; the names of the official configs, timm, torchvision and transformers are accepted. One
+file a family says what there is. `weights.create` builds a model from a name and loads weights into it.
 """
 
+from .build import build_backbone as build_backbone
+from .build import build_classifier as build_classifier
 from .cost import multiply_adds as multiply_adds
-from .create import create_backbone as create_backbone
-from .create import create_model as create_model
-from .create import variant_windows as variant_windows
 from .entry import Entry as Entry
 from .entry import Family as Family
 from .names import ALIASES as ALIASES
@@ -26,11 +24,10 @@ __all__ = [
     "Entry",
     "Family",
     "as_size",
+    "build_backbone",
+    "build_classifier",
     "build_config",
-    "create_backbone",
-    "create_model",
     "entry",
     "list_models",
     "multiply_adds",
-    "variant_windows",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from muntin.convert import beit as files
+from muntin.formats import beit as files
 from muntin.models.beit import VARIANTS, BEiT, BEiTConfig
 
 from .entry import Entry, Family

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from muntin.convert import convnext as files
+from muntin.formats import convnext as files
 from muntin.heads import MeanNormReadout, Readout
 from muntin.models.convnext import EPS, VARIANTS, ConvNeXt, ConvNeXtConfig
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.resources import files as resources
 
-from muntin.convert import convnext_roadmap as files
+from muntin.formats import convnext_roadmap as files
 from muntin.heads import MeanNormReadout, MeanReadout, Readout
 from muntin.models.convnext_roadmap import VARIANTS, Roadmap, RoadmapConfig
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from .create import create_model
+from .build import build_classifier
 from .names import entry
 
 
@@ -21,7 +21,7 @@ def multiply_adds(name: str, image_size: tuple[int, int] | None = None) -> int:
     The small network of a continuous position bias is left out, as in the official count.
     """
     with torch.device("meta"):
-        model = create_model(name).eval()
+        model = build_classifier(name, 1000, {}).eval()
         picture = torch.empty(1, model.backbone.config.in_chans, *(image_size or entry(name).image_size))
     counter = _Counter()
     for place, module in model.named_modules():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from muntin.convert import cvt as files
+from muntin.formats import cvt as files
 from muntin.heads import PooledReadout, Readout, TokenReadout
 from muntin.models.cvt import VARIANTS, CvT, CvTConfig
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from muntin.convert import vit as files
+from muntin.formats import vit as files
 from muntin.heads import DistilledReadout, Readout
 from muntin.models.deit import VARIANTS, DeiT, DeiT3, DeiT3Config, DeiTConfig
 from muntin.models.vit import EPS

@@ -17,7 +17,7 @@ class Family(NamedTuple):
     backbone: type[nn.Module]  # (config, drop_path_rate)
     config: type  # a frozen dataclass: what the paper's tables vary
     readout: Callable[[Any], Callable[[int, int], Readout]]  # config -> what makes the readout of a classifier
-    files: ModuleType  # its foreign checkpoints, a module of `muntin.convert`
+    files: ModuleType  # its foreign checkpoints, a module of `muntin.formats`
     small: Mapping[str, Any]  # fields of a model that learns 32 x 32 pictures within seconds
     dense: Mapping[str, Any] = {}  # fields in which the official dense backbones differ from the classifiers
 

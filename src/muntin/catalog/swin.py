@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from muntin.convert import swin as files
+from muntin.formats import swin as files
 from muntin.heads import PooledReadout, Readout
 from muntin.models import Swin, SwinConfig, SwinV2
 from muntin.models.swin import VARIANTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from muntin.convert import vit as files
+from muntin.formats import vit as files
 from muntin.heads import MeanNormReadout, PooledReadout, Readout, TokenReadout
 from muntin.models.vit import EPS, VARIANTS, ViT, ViTConfig
 from muntin.models.vit_hybrid import VARIANTS as HYBRIDS

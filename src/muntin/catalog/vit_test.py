@@ -11,6 +11,7 @@ from muntin.models.deit import VARIANTS as DEITS
 from muntin.models.vit import VARIANTS as VITS
 from muntin.models.vit_hybrid import VARIANTS as HYBRIDS
 from muntin.tasks import Classifier
+from muntin.weights.create import create_model
 
 ROOMS = (vit, deit, beit)
 
@@ -59,7 +60,7 @@ def test_aliases_name_entries_and_no_entry_is_an_alias():
 )
 def test_each_is_read_as_published_with_its_own_epsilon(name, kind):
     with torch.device("meta"):
-        readout = catalog.create_model(name, depth=1).readout
+        readout = create_model(name, depth=1).readout
     assert type(readout) is kind
     assert readout.norm.eps == 1e-6
     assert getattr(readout, "representation", None) is None
@@ -68,7 +69,7 @@ def test_each_is_read_as_published_with_its_own_epsilon(name, kind):
 @pytest.mark.parametrize("readout", ["token", "gap"])
 def test_a_representation_layer_stands_before_the_classifier(readout):
     with torch.device("meta"):
-        model = catalog.create_model("vit_tiny_patch16", depth=1, representation=24, readout=readout)
+        model = create_model("vit_tiny_patch16", depth=1, representation=24, readout=readout)
     assert model.readout.representation.weight.shape == (24, 192)
     assert model.readout.head.weight.shape == (1000, 24)
 

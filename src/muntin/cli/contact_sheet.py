@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from muntin.data.check_layout import Entry, survey
-from muntin.data.picture import as_mode
+from muntin.data.checking.layout import Entry, survey
+from muntin.data.decoding.picture import as_mode
 from muntin.errors import UserError
 from muntin.report import Page
 from muntin.report.markup import Html, element

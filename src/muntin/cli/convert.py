@@ -24,7 +24,7 @@ def parser() -> Parser:
 def run(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
 
-    from muntin.conversion import convert
+    from muntin.weights.convert import convert
 
     report = convert(given.source, given.out, layout=given.layout, model=given.model, overwrite=given.overwrite)
     print(f"{report.table()}\n{given.out}: {given.layout} layout, from the {report.layout} layout")

@@ -14,7 +14,7 @@ from .arguments import Parser
 from .screen import show
 
 if TYPE_CHECKING:
-    from muntin.data.check import Findings, Spread
+    from muntin.data.checking.check import Findings, Spread
 
 ROWS = 40  # of the table of classes, and of the list of files, on the screen; --json has all
 
@@ -69,7 +69,7 @@ def _show_progress(done: int, total: int) -> None:
 
 
 def _print(found: Findings) -> None:
-    from muntin.data.listing import one_line
+    from muntin.data.sources.listing import one_line
 
     print(f"{found.place}: {found.layout}; {found.pictures:,} pictures")
     _print_counts(found.counts)
@@ -96,7 +96,7 @@ def _print_counts(counts: dict[str, dict[str, int]]) -> None:
     """A row a class, a column a split."""
     from rich.table import Table
 
-    from muntin.data.listing import one_line
+    from muntin.data.sources.listing import one_line
 
     classes = sorted({name for split in counts.values() for name in split})
     if classes in ([], [""]) and len(counts) < 2:

@@ -17,7 +17,7 @@ def parser() -> Parser:
 def run(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
 
-    from muntin.recipes.demo import run_demo
+    from muntin.runs.demo import run_demo
 
     run_demo(given.out, overwrite=given.overwrite)
     return 0

@@ -113,7 +113,7 @@ def torchvision_operators() -> Finding:
         return Finding("its operators", "not here, not needed")
     import torch
 
-    from muntin.data.vision import functional
+    from muntin.data.transforms.vision import functional
 
     functional()
     boxes, scores = torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1)
@@ -135,10 +135,8 @@ def self_check() -> Finding:
     """A small Swin V2 on one picture."""
     import torch
 
-    from muntin import catalog
-
     start = time.perf_counter()
-    model = catalog.create_model("swin_v2_tiny_window8", num_classes=2, dim=24, depths=(1, 1), heads=(1, 2)).eval()
+    model = create_model("swin_v2_tiny_window8", num_classes=2, dim=24, depths=(1, 1), heads=(1, 2)).eval()
     with torch.inference_mode():
         logits = model(torch.zeros(1, 3, 64, 64))
     good = logits.shape == (1, 2) and bool(logits.isfinite().all())

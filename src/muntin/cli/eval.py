@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> int:
     from muntin.engine import autocast, parallel
     from muntin.predict import evaluate
     from muntin.recipes.recipe import DataChoice
-    from muntin.saved import load_model
+    from muntin.weights.folder import load_model
 
     saved = load_model(given.model)
     val_share, split_seed = 0.0 if given.all else given.val_share, given.split_seed
@@ -94,7 +94,7 @@ def own_split(model: str) -> tuple[float, int]:
     """val_share and split_seed of the run that a model belongs to; of `DataChoice` itself where there is no run."""
     from muntin.recipes import read_recipe
     from muntin.recipes.recipe import DataChoice
-    from muntin.weights import weights_file
+    from muntin.weights.load import weights_file
 
     for folder in weights_file(model).resolve().parents[:4]:  # RUN/checkpoints/best/model is the deepest
         if (folder / "recipe.json").is_file():

@@ -14,7 +14,7 @@ from .arguments import Parser
 from .screen import show
 
 if TYPE_CHECKING:
-    from muntin.inspection import Inspection
+    from muntin.weights.inspect import Inspection
 
 
 def parser() -> Parser:
@@ -79,7 +79,7 @@ def _inspect(place: str, as_json: bool) -> int:
     """Print what is there; exit code 2 where it is damaged."""
     import dataclasses
 
-    from muntin.inspection import inspect
+    from muntin.weights.inspect import inspect
 
     seen = inspect(place)
     if as_json:
@@ -128,12 +128,13 @@ def describe(pattern: str) -> list[dict[str, Any]]:
     import torch
 
     from muntin import catalog
+    from muntin.weights.create import create_model
 
     rows = []
     for name in catalog.list_models(pattern):
         entry = catalog.entry(name)
         with torch.device("meta"):
-            model = catalog.create_model(name)
+            model = create_model(name)
         rows.append(
             {
                 "name": name,

@@ -33,7 +33,7 @@ class Options:
 
 
 def run(arguments: list[str]) -> int:
-    from muntin import recipes
+    from muntin import recipes, runs
 
     if not arguments:
         _list_recipes()
@@ -45,10 +45,10 @@ def run(arguments: list[str]) -> int:
         return 0
     recipe, options = resolve(arguments)
     if options.dry_run:
-        print(recipes.to_json(recipes.check(recipe)), end="")
+        print(recipes.to_json(runs.check(recipe)), end="")
         return 0
     out = options.out or Path("runs") / recipe.name
-    recipes.run(recipe, out, resume=options.resume, overwrite=options.overwrite)
+    runs.run(recipe, out, resume=options.resume, overwrite=options.overwrite)
     return 0
 
 

@@ -1,31 +1,31 @@
 """Pictures: where they come from, how they become batches."""
 
-from muntin.data.augment import Augment as Augment
-from muntin.data.batches import Batch as Batch
-from muntin.data.check import Findings as Findings
-from muntin.data.check import check_data as check_data
-from muntin.data.digits import Digits as Digits
-from muntin.data.files import pictures_below as pictures_below
-from muntin.data.folder import Folder as Folder
-from muntin.data.loader import Loader as Loader
-from muntin.data.masking import MaskGenerator as MaskGenerator
-from muntin.data.mixing import Mixing as Mixing
-from muntin.data.mixing import make_mixing as make_mixing
-from muntin.data.opening import open_data as open_data
-from muntin.data.picture import open_picture as open_picture
-from muntin.data.preprocess import Preprocess as Preprocess
-from muntin.data.source import Sample as Sample
-from muntin.data.source import Source as Source
-from muntin.data.source import Splits as Splits
-from muntin.data.subset import Subset as Subset
-from muntin.data.subset import few_labels as few_labels
-from muntin.data.table import Table as Table
-from muntin.data.transform import Transform as Transform
-from muntin.data.transform import eval_transform as eval_transform
-from muntin.data.transform import mask_transform as mask_transform
-from muntin.data.transform import train_transform as train_transform
-from muntin.data.unlabelled import Unlabelled as Unlabelled
-from muntin.data.unlabelled import WithoutLabels as WithoutLabels
+from muntin.data.checking.check import Findings as Findings
+from muntin.data.checking.check import check_data as check_data
+from muntin.data.decoding.picture import open_picture as open_picture
+from muntin.data.loading.batch import Batch as Batch
+from muntin.data.loading.loader import Loader as Loader
+from muntin.data.sources.csv import Table as Table
+from muntin.data.sources.digits import Digits as Digits
+from muntin.data.sources.files import pictures_below as pictures_below
+from muntin.data.sources.folder import Folder as Folder
+from muntin.data.sources.open import open_data as open_data
+from muntin.data.sources.source import Sample as Sample
+from muntin.data.sources.source import Source as Source
+from muntin.data.sources.source import Splits as Splits
+from muntin.data.sources.subset import Subset as Subset
+from muntin.data.sources.subset import few_labels as few_labels
+from muntin.data.sources.unlabelled import Unlabelled as Unlabelled
+from muntin.data.sources.unlabelled import WithoutLabels as WithoutLabels
+from muntin.data.transforms.augment import Augment as Augment
+from muntin.data.transforms.inputs import Preprocess as Preprocess
+from muntin.data.transforms.masking import MaskGenerator as MaskGenerator
+from muntin.data.transforms.mixing import Mixing as Mixing
+from muntin.data.transforms.mixing import make_mixing as make_mixing
+from muntin.data.transforms.transform import Transform as Transform
+from muntin.data.transforms.transform import eval_transform as eval_transform
+from muntin.data.transforms.transform import mask_transform as mask_transform
+from muntin.data.transforms.transform import train_transform as train_transform
 
 __all__ = [
     "Augment",

@@ -11,7 +11,7 @@ from muntin.engine.optim import parameter_groups as parameter_groups
 from muntin.engine.precision import autocast as autocast
 from muntin.engine.precision import has_bf16 as has_bf16
 from muntin.engine.schedule import Schedule as Schedule
-from muntin.engine.training import Training as Training
+from muntin.engine.settings import Training as Training
 
 __all__ = [
     "Ema",

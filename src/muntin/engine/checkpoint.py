@@ -28,9 +28,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from muntin.disk import flush, write_tensors
-from muntin.engine.writing import writing
+from muntin.engine.disk_errors import writing
 from muntin.errors import UserError
+from muntin.files import flush, write_tensors
 
 TENSORS, NUMBERS, MANIFEST, BEST = "state.safetensors", "state.json", "manifest.json", "best"
 FORMAT = "muntin-checkpoint/1"

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from muntin.disk import writing
 from muntin.engine import checkpoint
 from muntin.engine.optim import Optim, build_optimizer
 from muntin.errors import RunError, UserError
+from muntin.files import writing
 
 
 def _save(folder, update=1, value=1.0):

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from muntin.engine.writing import writing
+from muntin.engine.disk_errors import writing
 
 DRAW_SECONDS = 0.25  # between two drawings of the live line
 

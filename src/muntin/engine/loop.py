@@ -19,9 +19,9 @@ from muntin.engine.log import Log
 from muntin.engine.optim import Optim, build_optimizer
 from muntin.engine.out_of_memory import is_out_of_memory, memory_report
 from muntin.engine.schedule import Schedule
+from muntin.engine.settings import Training
 from muntin.engine.state import Keeper, State
 from muntin.engine.step import Batch, Batches, Step
-from muntin.engine.training import Training
 from muntin.errors import RunError, UserError, unknown
 
 Evaluate = Callable[[nn.Module], dict[str, float]]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from muntin.engine.ema import Ema
+from muntin.engine.settings import Training
 from muntin.engine.size import in_words
-from muntin.engine.training import Training
 
 # of torch's RuntimeErrors; the last is oneDNN's, which builds a primitive together with the memory that it works in
 CPU_WORDS = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "could not create a primitive")

@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from muntin.engine import non_finite, parallel, precision
 from muntin.engine.optim import Optim
 from muntin.engine.schedule import Schedule
-from muntin.engine.training import Training
+from muntin.engine.settings import Training
 from muntin.errors import RunError
 
 Batch = dict[str, Any]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from muntin.ops.attention import attend, probabilities
+from muntin.ops.fast.linear import linear
 from muntin.ops.grouping import Size, SmallMapRule, crop_grid, gather_bias, merge, pad_grid, padded_size, partition
-from muntin.ops.linear import linear
 from muntin.ops.window_attention import Backend, window_attention, window_probabilities
 
 from .linear import Linear

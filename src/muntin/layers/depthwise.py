@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from muntin.ops.depthwise import depthwise_conv
+from muntin.ops.fast.depthwise import depthwise_conv
 
 
 class DepthwiseConv(nn.Conv2d):

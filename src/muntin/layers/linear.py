@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from muntin.ops.linear import linear
+from muntin.ops.fast.linear import linear
 
 
 class Linear(nn.Linear):

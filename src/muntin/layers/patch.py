@@ -7,8 +7,8 @@ import math
 from torch import Tensor, nn
 
 from muntin.errors import UserError
+from muntin.ops.fast.linear import linear
 from muntin.ops.grouping import Size, crop_grid, pad_grid, padded_size
-from muntin.ops.linear import linear
 
 from .linear import Linear
 

@@ -1,3 +1,5 @@
+from .backbone import Backbone as Backbone
+from .backbone import Features as Features
 from .beit import BEiT as BEiT
 from .beit import BEiTConfig as BEiTConfig
 from .convnext import ConvNeXt as ConvNeXt
@@ -8,8 +10,6 @@ from .deit import DeiT as DeiT
 from .deit import DeiT3 as DeiT3
 from .deit import DeiT3Config as DeiT3Config
 from .deit import DeiTConfig as DeiTConfig
-from .features import Backbone as Backbone
-from .features import Features as Features
 from .swin import Swin as Swin
 from .swin import SwinConfig as SwinConfig
 from .swin_v2 import SwinV2 as SwinV2

@@ -29,7 +29,7 @@ from muntin.layers.scale import LayerScale
 from muntin.ops.grouping import Size, gather_bias
 from muntin.ops.resample import Resample, resize_grid
 
-from .features import Features
+from .backbone import Features
 from .vit import EPS, PrefixTokens, Readouts, ViT, ViTConfig, split_tokens
 
 

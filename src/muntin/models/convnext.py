@@ -25,7 +25,7 @@ from muntin.layers.patch import ConvEmbed
 from muntin.layers.scale import LayerScale
 from muntin.ops.grouping import Size
 
-from .features import Features
+from .backbone import Features
 
 EPS = 1e-6  # of every norm
 KERNEL = 7  # of the depthwise convolution

@@ -26,7 +26,7 @@ from muntin.layers.drop import DropPath, drop_path_ramp
 from muntin.layers.patch import check_picture
 from muntin.layers.scale import LayerScale
 
-from .features import Features
+from .backbone import Features
 
 EXPANSION = 4
 LARGEST, MOST_BLOCKS, LARGEST_KERNEL = 1 << 16, 1000, 99  # a config may come from a stranger's file

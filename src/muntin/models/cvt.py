@@ -34,7 +34,7 @@ from muntin.layers.patch import ConvEmbed
 from muntin.ops.attention import attend
 from muntin.ops.grouping import Size
 
-from .features import Features
+from .backbone import Features
 from .vit import choose_attention, split_tokens
 
 Projection = Literal["dw_bn", "avg", "linear"]  # as the official configs call them

@@ -29,7 +29,7 @@ from muntin.layers.position import GridEmbedding, TableBias
 from muntin.ops.grouping import SMALL_MAP_RULES, Size
 from muntin.ops.window_attention import BACKENDS, Backend
 
-from .features import Features
+from .backbone import Features
 
 # far above every model there is: a config may come from a stranger's file, and must not keep a machine busy for hours
 LARGEST, MOST_BLOCKS, LARGEST_WINDOW = 1 << 16, 1000, 512

@@ -26,7 +26,7 @@ from muntin.layers.linear import Linear
 from muntin.layers.mlp import Mlp
 from muntin.layers.patch import merge_neighbours
 from muntin.layers.position import TableBias
-from muntin.ops.constants import cached, without_autocast
+from muntin.ops.cached import cached, without_autocast
 from muntin.ops.grouping import SMALL_MAP_RULES, Size
 
 from .swin import Swin, SwinConfig, _shift, check_window, effective_windows, stage_windows

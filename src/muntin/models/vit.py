@@ -31,7 +31,7 @@ from muntin.layers.position import GridEmbedding
 from muntin.ops.grouping import Size
 from muntin.ops.resample import RESAMPLES, Resample
 
-from .features import Features
+from .backbone import Features
 
 EPS = 1e-6  # of every norm
 GELUS = {"tanh": "tanh", "erf": "none"}  # our names -> PyTorch's

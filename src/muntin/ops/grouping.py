@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .constants import cached
+from .cached import cached
 
 Size = tuple[int, ...]
 SmallMapRule = Callable[[Size, Size, Size], tuple[Size, Size]]

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from muntin.errors import unknown
+from muntin.ops.fast.window_attention import Geometry, boxwise_attention
 
 from .attention import attend, probabilities, temperature_scale, unit_vectors
-from .boxwise import Geometry, boxwise_attention
 from .grouping import Size, crop_grid, gather_bias, merge, pad_grid, padded_size, partition, shift_mask
 
 Backend = Literal["auto", "reference", "sdpa", "direct", "chunked"]

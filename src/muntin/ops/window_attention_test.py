@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from muntin.ops import boxwise
 from muntin.ops.attention import MAX_LOGIT_SCALE
+from muntin.ops.fast import window_attention as boxwise
 from muntin.ops.window_attention import BACKENDS, choose_backend, window_attention, window_probabilities
 
 

@@ -3,7 +3,7 @@ from torch import nn
 
 from muntin.data import Digits, Loader, Preprocess, Subset, eval_transform
 from muntin.heads import DistilledReadout
-from muntin.models.features import Features
+from muntin.models.backbone import Features
 from muntin.predict import evaluate, evaluate_heads
 from muntin.tasks import Classifier
 

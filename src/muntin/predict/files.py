@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from muntin.data.digits import Digits
-from muntin.data.files import SUFFIXES, pictures_below
-from muntin.data.picture import open_picture
-from muntin.data.source import Source
+from muntin.data.decoding.picture import open_picture
+from muntin.data.sources.digits import Digits
+from muntin.data.sources.files import SUFFIXES, pictures_below
+from muntin.data.sources.source import Source
 from muntin.errors import UserError
 
 

@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from muntin.data import Preprocess
+from muntin.draw.classes import draw, drawn_file
 from muntin.errors import UserError
-from muntin.saved import Saved, load_model
+from muntin.weights.folder import Saved, load_model
 
-from .draw import draw, drawn_file
 from .files import Picture, find_pictures
 
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from muntin import catalog
 from muntin.data import Preprocess
 from muntin.errors import UserError
 from muntin.predict import Predictor
-from muntin.saved import load_model, save_model
+from muntin.weights.create import create_model
+from muntin.weights.folder import load_model, save_model
 
 CONFIG = {"dim": 8, "depths": (1, 1), "heads": (1, 2), "window": (4, 4)}
 PREPROCESS = Preprocess(image_size=(16, 16), crop_ratio=0.0)
@@ -18,7 +18,7 @@ PREPROCESS = Preprocess(image_size=(16, 16), crop_ratio=0.0)
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run folder with a small classifier of three classes."""
-    model = catalog.create_model("swin_tiny", num_classes=3, **CONFIG)
+    model = create_model("swin_tiny", num_classes=3, **CONFIG)
     save_model(
         tmp_path / "run" / "model",
         "swin_tiny",

@@ -1,6 +1,6 @@
 """One self-contained html page about a run: curves, pictures, and a look inside the model."""
 
-from . import lens as lens
+from . import inside_the_model as lens
 from . import pictures as pictures
 from . import sections as sections
 from .page import Page as Page

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from muntin.models.swin_v2 import SwinV2, SwinV2Config
-from muntin.report import Page, Tile, lens, pictures, sections
+from muntin.report import Page, Tile, pictures, sections
+from muntin.report import inside_the_model as lens
 from muntin.report.markup import VOID
 
 EVIL = "</style><script>alert(1)</script>"

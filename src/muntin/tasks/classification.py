@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from muntin.errors import unknown
 from muntin.heads import PooledReadout, Readout
-from muntin.models.features import Backbone, Features
+from muntin.models.backbone import Backbone, Features
 
 
 class Classifier(nn.Module):

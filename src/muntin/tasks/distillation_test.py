@@ -11,7 +11,7 @@ from muntin.engine.ema import Ema
 from muntin.engine.optim import parameter_groups
 from muntin.errors import UserError
 from muntin.heads import DistilledReadout
-from muntin.models.features import Features
+from muntin.models.backbone import Features
 from muntin.tasks import Classifier, Distillation, Renormalised, hard_distillation, soft_distillation
 
 

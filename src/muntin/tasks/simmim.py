@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muntin.errors import UserError
-from muntin.models.features import Backbone
-from muntin.ops.constants import without_autocast
+from muntin.models.backbone import Backbone
+from muntin.ops.cached import without_autocast
 
 
 class SimMIM(nn.Module):

@@ -10,11 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from muntin.errors import UserError
-from muntin.report.lens import AttentionMap
+from muntin.report import pictures
+from muntin.report.inside_the_model import AttentionMap
 from muntin.report.markup import Html, element
 from muntin.report.page import Page
-
-from .. import pictures
 
 HEADS = 8  # heads drawn of one block
 GLOW = (255, 122, 61)  # colour of attention, as in the key of the caption

@@ -8,7 +8,7 @@ from PIL import Image
 
 from muntin.errors import UserError
 from muntin.report import Page, sections
-from muntin.report.lens import AttentionMap
+from muntin.report.inside_the_model import AttentionMap
 
 
 @pytest.fixture

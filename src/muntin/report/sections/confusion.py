@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from muntin.errors import UserError
+from muntin.report import numbers, tables
 from muntin.report.markup import Html, element
 from muntin.report.page import Page
-
-from .. import numbers, tables
 
 MOST = 100  # classes drawn; of more, those with the most errors
 NUMBERED = 20  # up to so many classes every square also shows its count

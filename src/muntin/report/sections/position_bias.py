@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from muntin.errors import UserError
-from muntin.report.lens import BiasMap
+from muntin.report import heat, numbers
+from muntin.report.inside_the_model import BiasMap
 from muntin.report.markup import Html, element
 from muntin.report.page import Page
-
-from .. import heat, numbers
 
 HEADS = 16  # heads drawn of one block
 

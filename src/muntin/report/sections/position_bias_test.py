@@ -3,7 +3,7 @@ import torch
 
 from muntin.errors import UserError
 from muntin.report import Page, sections
-from muntin.report.lens import BiasMap
+from muntin.report.inside_the_model import BiasMap
 
 
 def html(heads):

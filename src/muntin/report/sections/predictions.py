@@ -8,10 +8,9 @@ from PIL import Image
 from torch import Tensor
 
 from muntin.errors import UserError
+from muntin.report import numbers, pictures
 from muntin.report.markup import Html, element
 from muntin.report.page import Page
-
-from .. import numbers, pictures
 
 
 def predictions(

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from muntin.errors import UserError
+from muntin.report import pictures
 from muntin.report.markup import Html, element
 from muntin.report.page import Page
-
-from .. import pictures
 
 
 def reconstructions(

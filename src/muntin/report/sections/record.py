@@ -7,10 +7,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from muntin.errors import UserError
+from muntin.report import numbers, tables
 from muntin.report.markup import Html, element
 from muntin.report.page import Page
-
-from .. import numbers, tables
 
 MEANING = {  # files and folders of a run folder
     "recipe.json": "every setting of the run, resolved; runs again from this file",

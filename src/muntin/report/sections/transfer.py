@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from muntin.errors import UserError
+from muntin.report import numbers
 from muntin.report.charts import Series, line_chart
 from muntin.report.page import Page
-
-from .. import numbers
 
 
 def transfer(

@@ -1,0 +1,38 @@
+"""Models by name with fresh weights: classifiers, images -> logits, and backbones, images -> levels."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from muntin.errors import UserError
+from muntin.tasks import Classifier
+
+from .names import build_config, entry
+
+
+def build_classifier(
+    name: str, num_classes: int, config: Mapping[str, Any], drop_path_rate: float = 0.0, dropout: float = 0.0
+) -> Classifier:
+    """A classifier of the catalog; arguments and errors as for `muntin.create_model`, without weights."""
+    if type(num_classes) is not int or num_classes < 0:
+        raise UserError(f"num_classes is {num_classes!r}; it must be a whole number, 0 (features) or more")
+    backbone = build_backbone(name, config, drop_path_rate, dropout)
+    return Classifier(backbone, num_classes, entry(name).family.readout(backbone.config))  # type: ignore[arg-type]
+
+
+def build_backbone(
+    name: str, config: Mapping[str, Any], drop_path_rate: float = 0.0, dropout: float = 0.0
+) -> nn.Module:
+    """A backbone of the catalog, with these fields of its config changed. Raises UserError where it has no dropout."""
+    family, built = entry(name).family, build_config(name, config)
+    if not dropout:
+        return family.backbone(built, drop_path_rate)
+    if "dropout" not in inspect.signature(family.backbone).parameters:
+        raise UserError(f"{entry(name).name} has no dropout; leave dropout at 0, and use drop_path_rate")
+    if not 0.0 <= dropout < 1.0:
+        raise UserError(f"dropout is {dropout}; it must be a chance in [0, 1)")
+    return family.backbone(built, drop_path_rate, dropout)

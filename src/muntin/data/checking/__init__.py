@@ -1,0 +1,1 @@
+"""What `muntin data check` asks of a data set."""

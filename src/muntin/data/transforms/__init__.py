@@ -1,0 +1,1 @@
+"""What a model is fed, and how samples are changed in training."""

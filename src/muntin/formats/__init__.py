@@ -1,0 +1,1 @@
+"""How other projects name and store weights, as plain values: one file a paper."""

@@ -1,0 +1,149 @@
+"""Foreign checkpoints of BEiT, the ViT of SimMIM: recognised by their keys, read and written as any family's.
+
+- `official`: the fine-tuned ViT of microsoft/SimMIM; also microsoft/unilm's BEiT and timm's, which have the same names;
+- `simmim`: SimMIM's pre-training files (`encoder.*`, `decoder.*`), one bias table for all blocks;
+- `muntin`: ours.
+
+A table of the bias shared by all blocks stays one; `adapt.spread_bias` copies it to blocks that have their own.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from muntin.errors import unknown
+
+from .layout import Foreign as Foreign
+from .layout import Layout, Sizes, kind_of, read_layout, write_layout
+from .rename import nested
+from .rewrites import flatten_pretraining, unflatten_pretraining
+from .vit_rewrites import grid_to_positions, mean_norm_to_norm, norm_to_mean_norm, positions_to_grid
+from .vit_sizes import count
+from .wrapped import unwrap
+
+_BACKBONE = {
+    "cls_token": "backbone.prefix.class_token",
+    "patch_embed.proj.*": "backbone.patch_embed.proj.*",
+    "rel_pos_bias.relative_position_bias_table": "backbone.shared_bias.table",
+    "rel_pos_bias.relative_position_index": "backbone.shared_bias.relative_position_index",
+    **nested(
+        "blocks.{b}.",
+        "backbone.blocks.{b}.",
+        {
+            "norm1.*": "norm1.*",
+            "attn.qkv.weight": "mix.qkv.weight",
+            "attn.q_bias": "mix.qkv.q_bias",
+            "attn.v_bias": "mix.qkv.v_bias",
+            "attn.proj.*": "mix.proj.*",
+            "attn.relative_position_bias_table": "bias.table",
+            "attn.relative_position_index": "bias.relative_position_index",
+            "gamma_1": "scale1.gamma",
+            "norm2.*": "norm2.*",
+            "mlp.fc1.*": "mlp.fc1.*",
+            "mlp.fc2.*": "mlp.fc2.*",
+            "gamma_2": "scale2.gamma",
+        },
+    ),
+}
+_OFFICIAL = {
+    **_BACKBONE,
+    "norm.*": "readout.norm.*",
+    "fc_norm.*": "readout.mean_norm.*",
+    "head.*": "readout.head.*",
+}
+_SIMMIM = {
+    "encoder.mask_token": "mask_token",
+    "encoder.norm.*": "norm.*",
+    **nested("encoder.", "", _BACKBONE),
+    "decoder.0.*": "decoder.*",
+}
+_OURS = {
+    ours: ours
+    for table in (_OFFICIAL, _SIMMIM)
+    for ours in table.values()
+    if ".mean_norm." not in ours and not ours.endswith("relative_position_index")
+}
+_LAYOUTS = {
+    "muntin": Layout(_OURS),
+    "official": Layout(_OFFICIAL, (positions_to_grid, mean_norm_to_norm), (grid_to_positions,)),
+    "simmim": Layout(_SIMMIM, (positions_to_grid, flatten_pretraining), (grid_to_positions, unflatten_pretraining)),
+}
+LAYOUTS = tuple(_LAYOUTS)
+TITLE = "BEiT"  # in messages
+WRITABLE = LAYOUTS[1:]  # ours needs no writing
+INSIDE = {"official": "model", "simmim": "model"}  # what the tensors lie under in a .pth of the layout's project
+
+_SIGNS = {
+    "muntin": r"backbone\.blocks\.\d+\.mix\.qkv\.q_bias",
+    "simmim": r"encoder\.blocks\.\d+\.attn\.q_bias",
+    "official": r"blocks\.\d+\.attn\.q_bias",
+}
+
+
+def recognise(keys: Iterable[str]) -> str | None:
+    """The layout that these keys belong to, also inside a detector's file; None if it is none of `LAYOUTS`."""
+    return unwrap(keys, _layout_of).layout
+
+
+def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Foreign:
+    """The tensors of a file under our names. Settings tell what is classified ("readout").
+
+    grid: as for other families; no tensor here depends on it.
+    Raises UserError for a file of no known layout, and for one with keys that its layout does not explain.
+    """
+    foreign, as_stored = read_layout(state, _LAYOUTS, _layout_of, TITLE)
+    if foreign.layout != "official":
+        return foreign
+    mean_norm = "readout.mean_norm.weight" in as_stored
+    return foreign._replace(settings={"readout": "mean_norm" if mean_norm else "token"})
+
+
+def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+    """Our names to those of a layout out of `WRITABLE`, without the indices that follow from sizes.
+
+    settings: {"readout": "token"} for a model that classifies its class token; else it is the mean over the cells.
+    Raises UserError for tensors that the layout has no place for.
+    """
+    if layout not in WRITABLE:
+        raise unknown("layout to write", layout, WRITABLE)
+    known = _LAYOUTS[layout]
+    if (settings or {}).get("readout") != "token":
+        known = known._replace(write=(*known.write, norm_to_mean_norm))
+    return write_layout(state, {layout: known}, layout)
+
+
+def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
+    """What shapes tell; a grid that is no square they do not. tensors: under our names.
+
+    Raises KeyError, IndexError, ValueError or ZeroDivisionError where tensors that tell it are missing.
+    """
+    t = tensors
+    kernel = t["backbone.patch_embed.proj.weight"]
+    dim, shared = kernel.shape[0], "backbone.shared_bias.table" in t
+    rows, heads = t["backbone.shared_bias.table" if shared else "backbone.blocks.0.bias.table"].shape
+    fields: dict[str, Any] = {
+        "patch": tuple(kernel.shape[2:]),
+        "in_chans": kernel.shape[1],
+        "dim": dim,
+        "depth": count(t, "backbone.blocks."),
+        "heads": heads,
+        "mlp_ratio": t["backbone.blocks.0.mlp.fc1.weight"].shape[0] / dim,
+        "shared_bias": shared,
+    }
+    side = math.isqrt(max(rows - 3, 0))
+    fields |= {"grid": ((side + 1) // 2,) * 2} if side % 2 and side**2 == rows - 3 else {}
+    return Sizes("beit", *kind_of(t), fields)
+
+
+def _layout_of(keys: set[str]) -> str | None:
+    """The layout of a file that holds nothing around its backbone but heads."""
+    for layout, sign in _SIGNS.items():
+        if any(re.fullmatch(sign, key) for key in keys):
+            known = layout != "simmim" or {"encoder.mask_token", "decoder.0.weight"} & keys
+            return layout if known else None  # an encoder alone
+    return None

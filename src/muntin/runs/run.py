@@ -1,0 +1,238 @@
+"""Runs a recipe: builds its parts, trains, and leaves a run folder.
+
+recipe.json · environment.json · data.json · metrics.jsonl · tensorboard/ · checkpoints/ · model/ · summary.json ·
+report.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from muntin.data.loading.loader import lost_worker_said
+from muntin.engine import FitResult, fit, parallel
+from muntin.engine.interruption import terminable
+from muntin.engine.disk_errors import writing
+from muntin.errors import RunError, UserError
+
+from .build import Parts, build
+from .folder import check_folder, check_place, check_same, check_same_data, new_run, save_task, settle, write_data, write_json
+from .lock import locked
+from .measure import measure
+from .probe import probe
+from muntin.recipes.recipe import Recipe, read_recipe, recipe_hash
+from .report import write_report
+from .resolve import resolve, resolve_again, with_settings
+
+
+def run(
+    recipe: Recipe, out: str | Path, *, resume: bool = False, overwrite: bool = False, quiet: bool = False
+) -> dict[str, Any]:
+    """Train by a recipe into the folder `out`; the summary, as in its summary.json.
+
+    resume: go on from the newest checkpoint in `out`; the recipe must be the one saved there, up to what changes no
+    number. overwrite: replace the run that is there. quiet: print nothing.
+    Under torchrun every process calls it and gets the summary; process 0 writes.
+
+    Raises UserError for what cannot work; `out` is then as it was, or not there.
+    """
+    with silence(quiet), threads(recipe.training.threads):
+        finished = carry_out(recipe, Path(out), resume=resume, overwrite=overwrite)
+        if parallel.rank() == 0:
+            print(_closing(finished.recipe, finished.summary, Path(out)))
+    return finished.summary
+
+
+def check(recipe: Recipe) -> Recipe:
+    """The recipe as it would run, after all the checks of a start but those of its folder; writes nothing.
+
+    Raises UserError for what cannot work.
+    """
+    recipe, _ = _prepare(recipe, parallel.setup())
+    return recipe
+
+
+@contextlib.contextmanager
+def silence(wanted: bool) -> Iterator[None]:
+    """Nothing is printed inside, where that is wanted."""
+    with contextlib.redirect_stdout(io.StringIO()) if wanted else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """That many CPU threads inside, for evaluation and reports too; 0: as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Finished(NamedTuple):
+    """A run that has ended well. `parts` holds the trained task."""
+
+    recipe: Recipe  # resolved
+    parts: Parts
+    history: list[dict[str, Any]]  # the lines of metrics.jsonl
+    summary: dict[str, Any]
+
+
+def carry_out(recipe: Recipe, out: Path, *, resume: bool = False, overwrite: bool = False) -> Finished:
+    """What `run` does, up to its closing words, with everything still in hand."""
+    start, device = time.perf_counter(), parallel.setup()
+    with terminable(), _lost_process(), _alone_in(out):
+        check_folder(out, resume=resume, overwrite=overwrite)
+        if resume:
+            recipe, parts = _prepare_again(recipe, device, out)
+        else:
+            recipe, parts = _prepare(recipe, device)
+        main = parallel.rank() == 0
+        parallel.barrier()  # every process has seen the folder as it was
+        if main:
+            print(_opening(recipe, parts, out, resume))
+        result = _fit(recipe, parts, out, resume)
+        summary = _summary(recipe, parts, result, out) | {"seconds": round(time.perf_counter() - start, 1)}
+        if main:
+            with writing("the trained model and its report", out):
+                save_task(result.task, recipe, parts.classes, out / "model")
+                write_json(out / "summary.json", summary)
+                write_report(out, recipe, parts, result.history, summary)
+        parallel.barrier()
+    return Finished(recipe, parts, result.history, summary)
+
+
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """No other run is in `out` meanwhile; what one that was killed left half-done is settled. Process 0 sees to it."""
+    check_place(out)
+    with contextlib.ExitStack() as stack:
+        failure = None
+        if parallel.rank() == 0:
+            try:
+                stack.enter_context(locked(out))
+                settle(out)
+            except UserError as error:
+                failure = error
+        parallel.agree(failure, UserError(f"process 0 cannot use {out}; its message says why"))
+        yield
+
+
+def _prepare(recipe: Recipe, device: torch.device) -> tuple[Recipe, Parts]:
+    """The resolved recipe and its parts, tried on the first pictures."""
+    recipe = resolve(recipe)
+    parts = build(recipe, device)
+    probe(parts, device, recipe.training.precision)
+    return with_settings(recipe, parts.backbone), parts
+
+
+def _prepare_again(recipe: Recipe, device: torch.device, out: Path) -> tuple[Recipe, Parts]:
+    """The same for going on with the run in `out`, whose checkpoint takes the place of weights to start from."""
+    recipe = resolve_again(recipe, read_recipe(out))
+    check_same(recipe, out)
+    parts = build(replace(recipe, model=replace(recipe.model, weights="", class_map="")), device)
+    check_same_data(parts, out)
+    probe(parts, device, recipe.training.precision)
+    return recipe, parts
+
+
+def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
+    val, by = parts.val, "loss" if recipe.task == "simmim" else "top1"
+    begun = resume or parallel.rank() > 0  # process 0 alone makes the folder
+    with contextlib.nullcontext(lambda: None) if begun else new_run(out, recipe) as forget_old:
+        if not begun:
+            write_data(parts, out)
+
+        parts.list_bad_files(out)
+
+        def on_save(task: nn.Module, folder: Path) -> None:
+            forget_old()
+            save_task(task, recipe, parts.classes, folder / "model")
+
+        return fit(
+            parts.task,
+            parts.train,
+            optim=recipe.optim,
+            schedule=recipe.schedule,
+            training=recipe.training,
+            out=out,
+            evaluate=(lambda task: measure(task, val)) if val else None,
+            best_by=by if val else "",
+            higher_is_better=by == "top1",
+            resume=resume,
+            recipe=recipe_hash(recipe),
+            on_save=on_save,
+        )
+
+
+@contextlib.contextmanager
+def _lost_process() -> Iterator[None]:
+    """One sentence for what torch raises when another process, of this run or of a loader, is gone."""
+    try:
+        with lost_worker_said():
+            yield
+    except RuntimeError as error:
+        known = isinstance(error, RunError) or parallel.world() == 1
+        if known or not re.search(r"connection|peer|nccl|timed out", str(error), re.IGNORECASE):
+            raise
+        raise RunError("another process of this run has ended; its message says why") from error
+
+
+def _summary(recipe: Recipe, parts: Parts, result: FitResult, out: Path) -> dict[str, Any]:
+    """The key numbers; shares are fractions."""
+    best = {f"best_{name}": result.best[name] for name in result.metrics if result.best and name in result.best}
+    return {
+        "recipe": recipe.name,
+        "task": recipe.task,
+        "model": recipe.model.name,
+        "parameters": sum(p.numel() for p in result.task.parameters()),
+        "epochs": recipe.schedule.epochs,
+        "train_samples": len(parts.train.source),
+        "val_samples": len(parts.val.source) - int(result.metrics.get("left_out", 0)) if parts.val else 0,
+        "train_loss": next((line["loss"] for line in reversed(result.history) if line["split"] == "train"), None),
+        **result.metrics,
+        **best,
+        "report": str(out / "report.html"),
+    }
+
+
+def _opening(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> str:
+    size = sum(p.numel() for p in parts.task.parameters())
+    height, width = recipe.preprocess.image_size
+    held_out = f", {len(parts.val.source):,} held out" if parts.val else ""
+    kinds = f" in {len(parts.classes)} classes" if parts.classes else " without labels"
+    begin = f"{recipe.model.weights}: {parts.loaded}" if parts.loaded else "random, from scratch"
+    weights = "those of the checkpoint" if resume else begin
+    lines = [
+        f"{recipe.name}: {recipe.model.name} with {size / 1e6:.2f} M parameters, pictures of {height} x {width} pixels",
+        f"data: {recipe.data.path}, {len(parts.train.source):,} pictures{kinds}{held_out}",
+        f"weights: {weights}",
+        *([f"teacher: {parts.teacher}"] if parts.teacher else []),
+        f"run folder: {out}",
+    ]
+    return "\n".join(lines)
+
+
+def _closing(recipe: Recipe, summary: dict[str, Any], out: Path) -> str:
+    """The result, the report, and the next command to try."""
+    data = recipe.data.path
+    if recipe.task == "simmim":
+        result = f"loss on masked pixels {summary['loss' if 'loss' in summary else 'train_loss']:.4f}"
+        height, width = recipe.preprocess.image_size
+        data = data if data == "digits" else "LABELLED_FOLDER"
+        then = f"muntin train finetune --weights {out} --data {data} --image-size {height} {width}"
+    else:
+        count = summary["val_samples"]
+        result = f"top-1 {summary['top1']:.2%} on {count:,} pictures" if count else "no held-out pictures to measure on"
+        then = f"muntin predict {out} {data}" if data == "digits" else f"muntin predict {out} PICTURES"
+    return f"{result}, {summary['seconds']:.0f} s\nreport: {summary['report']}\nnext: {then}"

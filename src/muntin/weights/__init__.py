@@ -1,0 +1,1 @@
+"""From a name, a file or an address to a model, and back."""
