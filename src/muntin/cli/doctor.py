@@ -135,6 +135,8 @@ def self_check() -> Finding:
     """A small Swin V2 on one picture."""
     import torch
 
+    from muntin.weights.create import create_model
+
     start = time.perf_counter()
     model = create_model("swin_v2_tiny_window8", num_classes=2, dim=24, depths=(1, 1), heads=(1, 2)).eval()
     with torch.inference_mode():
