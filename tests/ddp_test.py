@@ -21,7 +21,8 @@ from muntin.runs.lock import locked
 
 WORKER = """
 import sys
-from muntin.recipes import from_json, run
+from muntin.recipes import from_json
+from muntin.runs import run
 run(from_json(open(sys.argv[1]).read()), sys.argv[2])
 """
 

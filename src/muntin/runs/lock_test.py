@@ -14,7 +14,7 @@ from muntin.runs.lock import locked
 HOLD = """
 import sys, time
 from pathlib import Path
-from muntin.recipes import lock
+from muntin.runs import lock
 if sys.argv[2] == "no locks":
     lock._lock = lambda handle: (_ for _ in ()).throw(OSError(95, "not supported"))
 with lock.locked(Path(sys.argv[1])):
