@@ -6,7 +6,7 @@ Every room may raise them; only the command line turns them into an exit code.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LONGEST = 2000  # characters of a message; what it repeats from a damaged file may be as long as the file
 
@@ -44,3 +44,9 @@ def unknown(what: str, name: str, known: Iterable[str], see: str = "", spelt: st
         else f"known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
     )
     return UserError(f"unknown {what} '{name}': {hint}{f' ({see})' if see else ''}")
+
+
+def refuse(group: str, wrong: Sequence[str]) -> None:
+    """Raise UserError with everything that is wrong with the values of a group; nothing for none."""
+    if wrong:
+        raise UserError(f"{group}: {'; '.join(wrong)}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,17 @@ from torch import Tensor, nn
 from muntin.errors import unknown
 from muntin.heads import PooledReadout, Readout
 from muntin.models.backbone import Backbone, Features
+
+Loss = Literal["cross_entropy", "binary_cross_entropy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationChoice:
+    """Classes, learnt from labels."""
+
+    kind: Literal["classification"] = field(default="classification", init=False)
+    loss: Loss = "cross_entropy"
+    """Against the labels: softmax cross-entropy, or a yes or no for each class, where any share above 0 is a yes."""
 
 
 class Classifier(nn.Module):

@@ -7,19 +7,55 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muntin.errors import UserError, unknown
+from muntin.errors import UserError, refuse, unknown
 from muntin.heads import DistilledReadout
 
-from .classification import Classification, Classifier
+from .classification import Classification, Classifier, Loss
 
 Normalisation = Literal["official", "textbook"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationChoice:
+    """Classes, learnt from labels and from a teacher."""
+
+    kind: Literal["distillation"] = field(default="distillation", init=False)
+    loss: Loss = "cross_entropy"
+    """Against the labels: softmax cross-entropy, or a yes or no for each class, where any share above 0 is a yes."""
+    teacher: str = ""
+    """Name of the teacher's model, see `muntin models`; empty: the model that `teacher_weights` were saved with."""
+    teacher_weights: str = ""
+    """The teacher's trained weights: a run folder, a model folder or a file."""
+    untrained_teacher: bool = False
+    """Whether a teacher with random weights will do when `teacher_weights` is empty: for trials, it teaches nothing."""
+    imitate: Literal["hard", "soft"] = "hard"
+    """hard: the teacher's first choice is a second label. soft: the student follows the teacher's probabilities."""
+    token: bool = True
+    """Whether a distillation head of its own, which the model must have, learns from the teacher; else its one head."""
+    alpha: float = 0.5
+    """Weight of the teacher, in [0, 1]; the labels have the rest."""
+    temperature: float = 1.0
+    """Soft: what both logits are divided by before they become probabilities; DeiT's paper: 3."""
+    normalisation: Normalisation = "official"
+    """Soft: mean over pictures (textbook), or over pictures and classes (DeiT's code; far weaker at the same alpha)."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError with every value that is out of range."""
+        wrong = []
+        if not 0 <= self.alpha <= 1:
+            wrong.append(f"alpha is {self.alpha}; it must be at least 0 and at most 1")
+        if not 0 < self.temperature < math.inf:
+            wrong.append(f"temperature is {self.temperature}; it must be above 0")
+        refuse("task", wrong)
 
 
 def hard_distillation(logits: Tensor, teacher_logits: Tensor) -> Tensor:

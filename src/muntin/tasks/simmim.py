@@ -8,13 +8,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muntin.errors import UserError
+from muntin.errors import UserError, refuse
 from muntin.models.backbone import Backbone
 from muntin.ops.cached import without_autocast
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimMIMChoice:
+    """Masked pixels, learnt without labels."""
+
+    kind: Literal["simmim"] = field(default="simmim", init=False)
+    mask_patch: int = 32
+    """Side of a masked square in pixels; the picture's side and the model's patch divide it evenly."""
+    mask_ratio: float = 0.6
+    """Share of the squares that are masked, in (0, 1)."""
+    target_window: int = 0
+    """Odd side of the sliding window that normalises the target (SimMIM for Swin V2: 47); 0 for raw pixels."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError with every value that is out of range."""
+        wrong = []
+        if self.mask_patch < 1:
+            wrong.append(f"mask_patch is {self.mask_patch}; it must be at least 1")
+        if not 0 < self.mask_ratio < 1:
+            wrong.append(f"mask_ratio is {self.mask_ratio}; it must be above 0 and below 1")
+        if self.target_window and (self.target_window < 3 or self.target_window % 2 == 0):
+            wrong.append(f"target_window is {self.target_window}; it must be 0 or odd, from 3")
+        refuse("task", wrong)
 
 
 class SimMIM(nn.Module):
