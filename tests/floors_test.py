@@ -39,7 +39,6 @@ LINEAGE = {
     ("vit_hybrid", "vit"),
     ("deit", "vit"),
     ("beit", "vit"),
-    ("cvt", "vit"),
     ("convnext_roadmap", "convnext"),
 }  # a model and the one it descends from
 SHARED_IN_MODELS = {"backbone"}  # the protocol of all backbones

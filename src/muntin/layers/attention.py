@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from muntin.errors import UserError
 from muntin.ops.attention import attend, probabilities
 from muntin.ops.fast.linear import linear
 from muntin.ops.grouping import Size, SmallMapRule, crop_grid, gather_bias, merge, pad_grid, padded_size, partition
@@ -16,6 +18,14 @@ from .linear import Linear
 
 PlainBackend = Literal["auto", "reference", "sdpa"]  # for attention of all tokens, see `ops.attention.attend`
 PLAIN_BACKENDS: tuple[PlainBackend, ...] = ("auto", "reference", "sdpa")
+
+
+def choose_attention(stages: Iterable[Iterable[Any]], backend: PlainBackend) -> None:
+    """Set how each of these attentions is computed. Raises UserError for an unknown way."""
+    if backend not in PLAIN_BACKENDS:
+        raise UserError(f"unknown attention '{backend}': choose one of {', '.join(PLAIN_BACKENDS)}")
+    for attention in (attention for stage in stages for attention in stage):
+        attention.backend = backend
 
 
 class QueryValueBias(nn.Module):

@@ -26,11 +26,12 @@ from muntin.layers.blocks import ScaledPreNormBlock
 from muntin.layers.drop import DropPath
 from muntin.layers.init import init_transformer
 from muntin.layers.scale import LayerScale
+from muntin.layers.tokens import PrefixTokens, split_tokens
 from muntin.ops.grouping import Size, gather_bias
 from muntin.ops.resample import Resample, resize_grid
 
 from .backbone import Features
-from .vit import EPS, PrefixTokens, Readouts, ViT, ViTConfig, split_tokens
+from .vit import EPS, Readouts, ViT, ViTConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,8 @@ class BEiT(ViT):
         x = self.dropout(self.prefix(tokens.flatten(1, 2)))  # (B, 1 + N, C)
         for block in self.blocks:
             x = block(x, given)
-        return split_tokens(x, grid)
+        level, prefix = split_tokens(x, grid)
+        return Features([level], prefix)
 
     def layers(self) -> list[list[nn.Module]]:
         """As `ViT`, a shared bias first of all.

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from muntin.errors import UserError, unknown
-from muntin.layers.attention import PlainBackend
+from muntin.layers.attention import PlainBackend, choose_attention
 from muntin.layers.blocks import PreNormBlock
 from muntin.layers.depthwise import DepthwiseConv
 from muntin.layers.drop import DropPath, drop_path_ramp
@@ -31,11 +31,11 @@ from muntin.layers.init import init_transformer
 from muntin.layers.linear import Linear
 from muntin.layers.mlp import Mlp, QuickGELU
 from muntin.layers.patch import ConvEmbed
+from muntin.layers.tokens import add_tokens, split_tokens
 from muntin.ops.attention import attend
 from muntin.ops.grouping import Size
 
 from .backbone import Features
-from .vit import choose_attention, split_tokens
 
 Projection = Literal["dw_bn", "avg", "linear"]  # as the official configs call them
 
@@ -136,7 +136,7 @@ class ConvAttention(nn.Module):
         self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
-        [grid], prefix = split_tokens(x, size)
+        grid, prefix = split_tokens(x, size)
         q, k, v = (
             project(grid, prefix).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for project in (self.q, self.k, self.v)
@@ -186,10 +186,12 @@ class CvT(nn.Module):
         for i, stage in enumerate(self.stages):
             x = self.embeds[i](levels[-1]) if i else tokens
             size = tuple(x.shape[1:-1])
-            x = self._with_class_token(i, x.flatten(1, 2))
+            x = x.flatten(1, 2)
+            if str(i) in self.class_tokens:
+                x = add_tokens(self.class_tokens[str(i)], x)
             for block in stage:  # type: ignore[attr-defined]
                 x = block(x, size)
-            [level], prefix = split_tokens(x, size)
+            level, prefix = split_tokens(x, size)
             levels.append(level)
         return Features(levels, prefix)
 
@@ -234,13 +236,6 @@ class CvT(nn.Module):
                 module.reset_parameters()
         for token in self.class_tokens.values():
             nn.init.trunc_normal_(token, std=0.02)
-
-    def _with_class_token(self, stage: int, tokens: Tensor) -> Tensor:
-        """(B, N, C) -> (B, 1 + N, C) in a stage that has a class token."""
-        if str(stage) not in self.class_tokens:
-            return tokens
-        token = self.class_tokens[str(stage)].to(tokens.dtype)
-        return torch.cat((token.expand(tokens.shape[0], 1, -1), tokens), 1)
 
 
 def _embed(config: CvTConfig, stage: int) -> ConvEmbed:

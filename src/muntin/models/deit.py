@@ -24,9 +24,10 @@ from muntin.layers.drop import DropPath
 from muntin.layers.init import init_transformer
 from muntin.layers.position import GridEmbedding
 from muntin.layers.scale import LayerScale
+from muntin.layers.tokens import PrefixTokens
 from muntin.ops.resample import Resample
 
-from .vit import EPS, PrefixTokens, ViT, ViTConfig
+from .vit import EPS, ViT, ViTConfig
 
 
 @dataclass(frozen=True, kw_only=True)

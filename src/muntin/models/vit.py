@@ -12,8 +12,7 @@ is the approximation by tanh, JAX's default; weights trained by other code have 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -21,13 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from muntin.errors import UserError, unknown
-from muntin.layers.attention import PLAIN_BACKENDS, Attention, PlainBackend
+from muntin.layers.attention import Attention, PlainBackend, choose_attention
 from muntin.layers.blocks import PreNormBlock
 from muntin.layers.drop import DropPath, drop_path_ramp
 from muntin.layers.linear import Linear
 from muntin.layers.mlp import Mlp
 from muntin.layers.patch import ConvEmbed
 from muntin.layers.position import GridEmbedding
+from muntin.layers.tokens import PrefixTokens, split_tokens
 from muntin.ops.grouping import Size
 from muntin.ops.resample import RESAMPLES, Resample
 
@@ -57,35 +57,6 @@ class ViTConfig:
     representation: int = 0  # width of a layer with tanh before the classifier, for pre-training; 0: none
     gelu: Literal["tanh", "erf"] = "tanh"
     position_resample: Resample = "bilinear_corners"
-
-
-class PrefixTokens(nn.Module):
-    """Learned tokens put before a sequence, each with a position of its own: (B, N, C) -> (B, P + N, C).
-
-    names: one a token, in order; none leaves the sequence as it is. positions: whether they have positions. The tokens
-    are (1, C) each. None of them decays, except a distillation token: the official DeiT lets it.
-    """
-
-    def __init__(self, names: tuple[str, ...], dim: int, positions: bool = True):
-        super().__init__()
-        self.names = names
-        for name in names:
-            self.register_parameter(name, nn.Parameter(torch.empty(1, dim)))
-        self.position = nn.Parameter(torch.empty(len(names), dim)) if names and positions else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.names:
-            return x
-        tokens = torch.cat(self.tokens())
-        tokens = (tokens if self.position is None else tokens + self.position).to(x.dtype)
-        return torch.cat((tokens.expand(x.shape[0], -1, -1), x), 1)
-
-    def tokens(self) -> list[Tensor]:
-        """The tokens themselves, (1, C) each."""
-        return [getattr(self, name) for name in self.names]
-
-    def no_weight_decay(self) -> set[str]:
-        return {name for name, _ in self.named_parameters()} - {"distillation_token"}
 
 
 class ViT(nn.Module):
@@ -121,7 +92,8 @@ class ViT(nn.Module):
         x = self.dropout(self.prefix(self.position(tokens).flatten(1, 2)))  # (B, P + N, C)
         for block in self.blocks:
             x = block(x)
-        return split_tokens(x, tuple(tokens.shape[1:-1]))
+        level, prefix = split_tokens(x, tuple(tokens.shape[1:-1]))
+        return Features([level], prefix)
 
     def layers(self) -> list[list[nn.Module]]:
         """Embedding, tokens and positions, then block after block."""
@@ -208,20 +180,6 @@ class ViT(nn.Module):
 
     def _qkv(self) -> nn.Module:
         return Linear(self.config.dim, 3 * self.config.dim)
-
-
-def split_tokens(x: Tensor, grid: Size) -> Features:
-    """A sequence as one level and the tokens before it: (B, P + N, C) -> (B, C, *S), (B, P, C)."""
-    prefix = x.shape[1] - math.prod(grid)
-    return Features([x[:, prefix:].mT.unflatten(2, grid)], x[:, :prefix] if prefix else None)
-
-
-def choose_attention(stages: Iterable[Iterable[Any]], backend: PlainBackend) -> None:
-    """Set how each of these attentions is computed. Raises UserError for an unknown way."""
-    if backend not in PLAIN_BACKENDS:
-        raise UserError(f"unknown attention '{backend}': choose one of {', '.join(PLAIN_BACKENDS)}")
-    for attention in (attention for stage in stages for attention in stage):
-        attention.backend = backend
 
 
 def lecun_normal_(convolution: nn.Conv2d) -> None:
