@@ -10,16 +10,30 @@ import torch
 from torch import nn
 
 from muntin import catalog
-from muntin.weights.create import create_model, variant_windows
-from muntin.weights.class_map import read_class_map
-from muntin.data import Augment, Loader, MaskGenerator, Source, Splits, Subset, Transform, eval_transform, few_labels, make_mixing, mask_transform, open_data, train_transform
+from muntin.data import (
+    Augment,
+    Loader,
+    MaskGenerator,
+    Source,
+    Splits,
+    Subset,
+    Transform,
+    eval_transform,
+    few_labels,
+    make_mixing,
+    mask_transform,
+    open_data,
+    train_transform,
+)
 from muntin.engine import parallel
 from muntin.errors import UserError
 from muntin.models.backbone import Backbone
+from muntin.recipes.recipe import DistillationChoice, ModelChoice, Recipe
 from muntin.tasks import Classification, Classifier, Distillation, SimMIM, hard_distillation, soft_distillation
+from muntin.weights.class_map import read_class_map
+from muntin.weights.create import create_model, variant_windows
 from muntin.weights.load import load_weights
 
-from muntin.recipes.recipe import DistillationChoice, ModelChoice, Recipe
 from .resolve import ADOPTED
 from .teacher import find_teacher
 

@@ -11,9 +11,9 @@ from PIL import Image
 from muntin.data.loading.order import Order
 from muntin.errors import UserError
 from muntin.recipes import get
+from muntin.recipes.recipe import ModelChoice
 from muntin.runs import run
 from muntin.runs.build import build
-from muntin.recipes.recipe import ModelChoice
 from muntin.runs.tiny import tiny
 
 

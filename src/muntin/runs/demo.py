@@ -16,14 +16,14 @@ from typing import Any
 from muntin.data import Loader, eval_transform
 from muntin.engine import Schedule
 from muntin.models import Swin
+from muntin.recipes.digits import digits_finetune, digits_simmim
+from muntin.recipes.recipe import ModelChoice, Recipe
 from muntin.tasks import Classification
 
 from .demo_report import write_demo_report
-from muntin.recipes.digits import digits_finetune, digits_simmim
 from .folder import check_folder, open_folder, save_task, write_json
 from .lock import locked
 from .measure import measure
-from muntin.recipes.recipe import ModelChoice, Recipe
 from .run import Finished, carry_out, silence, threads
 
 LABELS_PER_CLASS = 20

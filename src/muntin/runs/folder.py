@@ -16,11 +16,11 @@ from torch import nn
 from muntin.data import Source
 from muntin.engine import checkpoint, environment
 from muntin.errors import RunError, UserError
-from muntin.weights.folder import save_model
+from muntin.recipes.recipe import MAY_CHANGE, Recipe, differences, read_recipe, to_json
 from muntin.tasks import Classification
+from muntin.weights.folder import save_model
 
 from .build import Parts
-from muntin.recipes.recipe import MAY_CHANGE, Recipe, differences, read_recipe, to_json
 
 LOOKED_AT = 100_000  # pictures whose names tell whether the data is the same; of more, every so many
 

@@ -15,12 +15,13 @@ from muntin.data import Loader, Preprocess, Source, Subset
 from muntin.engine import environment
 from muntin.errors import UserError
 from muntin.evals.topk import MATRIX_CLASSES
-from muntin.report import Page, Tile, inside_the_model as lens, pictures, sections
+from muntin.recipes.recipe import Recipe
+from muntin.report import Page, Tile, pictures, sections
+from muntin.report import inside_the_model as lens
 from muntin.tasks import Classification, SimMIM
 from muntin.tasks.simmim import denormalise_locally
 
 from .build import Parts, Task
-from muntin.recipes.recipe import Recipe
 
 BATCH = 100
 MOST = 1000  # pictures that the report looks at; larger validation sets are thinned evenly

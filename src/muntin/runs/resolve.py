@@ -12,10 +12,9 @@ from muntin.errors import UserError
 from muntin.models import SwinV2, SwinV2Config
 from muntin.models.backbone import Backbone
 from muntin.models.swin import effective_windows
+from muntin.recipes.recipe import OVERRIDES, ModelChoice, Recipe
 from muntin.weights.folder import read_config
 from muntin.weights.load import weights_file
-
-from muntin.recipes.recipe import OVERRIDES, ModelChoice, Recipe
 
 ADOPTED = ("gelu", "position_resample")  # fields that weights may decide
 

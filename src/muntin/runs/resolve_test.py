@@ -3,13 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from muntin import catalog
-from muntin.weights.create import create_model
 from muntin.errors import UserError
 from muntin.recipes import get
-from muntin.runs.build import build
 from muntin.recipes.recipe import ModelChoice
+from muntin.runs.build import build
 from muntin.runs.resolve import resolve, resolve_again
+from muntin.weights.create import create_model
 from muntin.weights.folder import save_model
 
 

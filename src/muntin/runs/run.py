@@ -20,16 +20,26 @@ from torch import nn
 
 from muntin.data.loading.loader import lost_worker_said
 from muntin.engine import FitResult, fit, parallel
-from muntin.engine.interruption import terminable
 from muntin.engine.disk_errors import writing
+from muntin.engine.interruption import terminable
 from muntin.errors import RunError, UserError
+from muntin.recipes.recipe import Recipe, read_recipe, recipe_hash
 
 from .build import Parts, build
-from .folder import check_folder, check_place, check_same, check_same_data, new_run, save_task, settle, write_data, write_json
+from .folder import (
+    check_folder,
+    check_place,
+    check_same,
+    check_same_data,
+    new_run,
+    save_task,
+    settle,
+    write_data,
+    write_json,
+)
 from .lock import locked
 from .measure import measure
 from .probe import probe
-from muntin.recipes.recipe import Recipe, read_recipe, recipe_hash
 from .report import write_report
 from .resolve import resolve, resolve_again, with_settings
 

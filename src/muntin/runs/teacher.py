@@ -6,16 +6,15 @@ import torch
 from torch import nn
 
 from muntin import catalog
-from muntin.weights.create import create_model
-from muntin.weights.convert import numbered
 from muntin.data import Preprocess
-from muntin.files import config_beside
 from muntin.errors import UserError
-from muntin.weights.folder import load_model
-from muntin.tasks import Renormalised
-from muntin.weights.load import weights_file
-
+from muntin.files import config_beside
 from muntin.recipes.recipe import Recipe
+from muntin.tasks import Renormalised
+from muntin.weights.convert import numbered
+from muntin.weights.create import create_model
+from muntin.weights.folder import load_model
+from muntin.weights.load import weights_file
 
 
 def find_teacher(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, str]:

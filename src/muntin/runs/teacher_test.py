@@ -9,12 +9,12 @@ import torch
 from muntin.data import Augment
 from muntin.errors import UserError
 from muntin.recipes import get
+from muntin.recipes.recipe import ModelChoice, Recipe
 from muntin.runs import run
 from muntin.runs.build import build
-from muntin.recipes.recipe import ModelChoice, Recipe
 from muntin.runs.resolve import resolve
-from muntin.weights.folder import load_model, save_model
 from muntin.tasks import Distillation, Renormalised
+from muntin.weights.folder import load_model, save_model
 
 CPU = torch.device("cpu")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from muntin import catalog
-
 from muntin.recipes.recipe import OVERRIDES, ModelChoice, Recipe
+
 from .resolve import with_fields
 
 SIDE = 32  # pixels
