@@ -11,7 +11,7 @@ import torch
 from muntin.formats.swin import read, recognise, write
 from muntin.layers.patch import PatchMerging
 
-from .reference_case import Case, folder
+from .reference.case import Case, folder
 
 FULL_SIZE = [f"{part}/state_dict_keys_swin_{size}.json" for part in ("mask_rcnn", "upernet") for size in "ts"]
 FULL_SIZE += ["upernet/state_dict_keys_swin_b.json", "cascade_mask_rcnn/state_dict_keys_swin_b.json"]

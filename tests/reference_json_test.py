@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from .reference_case import folder
-from .reference_convnext import check_parameter_groups
-from .reference_training import check_inclusive_schedules, check_repeats
+from .reference.case import folder
+from .reference.convnext import check_parameter_groups
+from .reference.training import check_inclusive_schedules, check_repeats
 
 
 def lists() -> list:

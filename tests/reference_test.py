@@ -1,6 +1,6 @@
 """Agreement with the original code, on recorded vectors: pytest -m reference, ids <system>/<case>.
 
-Folder: MUNTIN_REFERENCE if set, else ../shared/reference if it is there, else tests/reference. What a case is follows
+Folder: MUNTIN_REFERENCE if set, else ../shared/reference if it is there, else tests/vectors. What a case is follows
 from its tensors and metadata, never from its name. Weights are loaded strictly under their official names, so each
 case proves the conversion too, and every recorded output and gradient must have been compared.
 """
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from . import reference_convnext, reference_vit
-from .reference_adapting import adapts, check_adapting, check_frozen
-from .reference_case import Case, files
-from .reference_cvt import check_cvt
-from .reference_distillation import check_distillation
-from .reference_swin import check_classifier, check_dense, check_simmim, check_window_attention
-from .reference_training import check_masks, check_mixing, check_training
+from .reference import convnext, vit
+from .reference.adapting import adapts, check_adapting, check_frozen
+from .reference.case import Case, files
+from .reference.cvt import check_cvt
+from .reference.distillation import check_distillation
+from .reference.swin import check_classifier, check_dense, check_simmim, check_window_attention
+from .reference.training import check_masks, check_mixing, check_training
 
 BUILT = {"swin_v1", "swin_v2", "simmim", "recipes", "vit", "deit", "convnext", "cvt"}
 
@@ -39,17 +39,17 @@ def check_of(case: Case):
     if "input/teacher_logits" in case.tensors:
         return check_distillation
     if "image_shape_NHWC" in config:
-        return reference_vit.check_vit
+        return vit.check_vit
     if any("new_grid" in value for value in config.values() if isinstance(value, dict)):
-        return reference_vit.check_positions
+        return vit.check_positions
     if official.startswith("ConvNeXt"):
-        return reference_convnext.check
+        return convnext.check
     if official.endswith("VisionTransformer"):
-        return reference_vit.check_deit
+        return vit.check_deit
     if "spec" in config:
         return check_cvt
     if case.has("weights/encoder.blocks."):
-        return reference_vit.check_adapting_vit if adapts(config) else reference_vit.check_simmim_vit
+        return vit.check_adapting_vit if adapts(config) else vit.check_simmim_vit
     if adapts(config):
         return check_adapting
     if "frozen" in case.metadata:

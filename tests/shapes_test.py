@@ -13,7 +13,7 @@ from muntin.catalog import convnext, cvt, deit, vit
 from muntin.catalog.entry import Entry
 from muntin.tasks import Classifier
 
-from .reference_case import folder
+from .reference.case import folder
 
 ROOMS = {"vit": (vit, "official"), "deit": (deit, "timm"), "convnext": (convnext, "official"), "cvt": (cvt, "official")}
 

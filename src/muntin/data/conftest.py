@@ -31,7 +31,7 @@ def reference():
 
     def load(case: str):
         repository = Path(__file__).parents[3]
-        places = [repository.parent / "shared" / "reference", repository / "tests" / "reference"]
+        places = [repository.parent / "shared" / "reference", repository / "tests" / "vectors"]
         if "MUNTIN_REFERENCE" in os.environ:
             places = [Path(os.environ["MUNTIN_REFERENCE"])]
         for place in places:

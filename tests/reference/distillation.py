@@ -16,7 +16,7 @@ from muntin.models.deit import DeiT, DeiTConfig
 from muntin.models.vit import EPS
 from muntin.tasks import Classifier, Distillation, hard_distillation, soft_distillation
 
-from .reference_case import Case
+from .case import Case
 
 LOSS, GRADIENT = 2e-5, 1e-4  # absolute, and of the largest entry: the README of the case
 

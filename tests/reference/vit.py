@@ -22,7 +22,7 @@ from muntin.models.vit_hybrid import HybridViT, HybridViTConfig
 from muntin.tasks import Classification, Classifier, SimMIM
 from muntin.weights.fit import fit, spread_bias
 
-from .reference_case import Case
+from .case import Case
 
 RUNS = [(torch.float32, "auto"), (torch.float64, "reference"), (torch.float64, "sdpa")]  # type, way of attention
 VIT, DEIT, SIMMIM, LOSS = 5e-5, 2e-5, 5e-6, 1e-6  # of the READMEs

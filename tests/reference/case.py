@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 
 
 def folder() -> Path:
@@ -19,7 +19,7 @@ def folder() -> Path:
     if chosen := os.environ.get("MUNTIN_REFERENCE"):
         return Path(chosen)
     shared = REPOSITORY.parent / "shared" / "reference"
-    return shared if shared.is_dir() else REPOSITORY / "tests" / "reference"
+    return shared if shared.is_dir() else REPOSITORY / "tests" / "vectors"
 
 
 def files() -> list:

@@ -22,8 +22,8 @@ from muntin.tasks import Classification, Classifier
 from muntin.weights.fit import select_classes, zero_head
 from muntin.weights.load import LoadReport, load_backbone, load_weights
 
-from .reference_case import Case
-from .reference_swin import V1, V2, Dense, backbone_of, compare_classifier, is_v2, runs
+from .case import Case
+from .swin import V1, V2, Dense, backbone_of, compare_classifier, is_v2, runs
 
 TABLES = 2e-6  # the recorded tables are float32; SimMIM's went through scipy's spline in float32
 RATES = 1e-12  # relative

@@ -15,8 +15,8 @@ from muntin.data.transforms.mixing import Draw, cut_box, mix, own_share, soft_ta
 from muntin.engine.schedule import Schedule
 from muntin.tasks import Classifier
 
-from .reference_case import Case
-from .reference_swin import backbone_of, decay_by_official_name
+from .case import Case
+from .swin import backbone_of, decay_by_official_name
 
 RATES = 1e-12  # relative; the curves are float64
 

@@ -24,7 +24,7 @@ from muntin.models.convnext_roadmap import VARIANTS as STEPS
 from muntin.models.convnext_roadmap import Roadmap
 from muntin.tasks import Classifier
 
-from .peers import CLASSES, assert_equal, library, logits, picture
+from .library import CLASSES, assert_equal, library, logits, picture
 
 SIZES = [(75, 109), (64, 96)]  # rounded down in the stem and between stages; and divided without a rest
 CONFIG = dataclasses.replace(VARIANTS["convnext_tiny"], dims=(16, 24, 40, 56), depths=(2, 1, 3, 1))

@@ -28,7 +28,7 @@ from muntin.models.vit import EPS, ViT, ViTConfig
 from muntin.models.vit_hybrid import HybridViT, HybridViTConfig
 from muntin.tasks import Classifier, SimMIM
 
-from .peers import CLASSES, assert_equal, library, logits, picture
+from .library import CLASSES, assert_equal, library, logits, picture
 
 SIZES: dict[str, Any] = {"dim": 48, "depth": 3, "heads": 3, "mlp_ratio": 4.0}
 LIKE_TORCH: dict[str, Any] = {"gelu": "erf", "position_resample": "bicubic"}  # unlike the original in JAX

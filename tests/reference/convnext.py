@@ -19,7 +19,7 @@ from muntin.heads import LevelNorms
 from muntin.models.convnext import EPS, ConvNeXt, ConvNeXtConfig
 from muntin.tasks import Classification, Classifier
 
-from .reference_case import Case
+from .case import Case
 
 # the README allows 5e-5; in float64 only the float32 noise of the recording is left
 ATOL = {torch.float32: 5e-5, torch.float64: 2e-5}

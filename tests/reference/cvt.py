@@ -14,7 +14,7 @@ from muntin.formats import cvt as cvt_files
 from muntin.models.cvt import CvT, CvTConfig
 from muntin.tasks import Classification, Classifier
 
-from .reference_case import Case
+from .case import Case
 
 RUNS = [(torch.float32, "auto"), (torch.float64, "reference"), (torch.float64, "sdpa")]  # type, way of attention
 # of the README: logits, maps, running statistics; gradients as a share of the largest entry, for batches are small

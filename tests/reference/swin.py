@@ -21,7 +21,7 @@ from muntin.ops.attention import attend, temperature_scale, unit_vectors
 from muntin.ops.grouping import SMALL_MAP_RULES
 from muntin.tasks import Classification, Classifier, SimMIM
 
-from .reference_case import Case
+from .case import Case
 
 RUNS = [  # how each case is run: the type of all numbers, and how attention is computed
     (torch.float32, "auto"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -42,3 +43,20 @@ def logits(model: nn.Module, image: Tensor) -> Tensor:
     with torch.inference_mode():
         answer = model.eval()(image)
     return answer if isinstance(answer, Tensor) else answer.logits
+
+
+@torch.no_grad()
+def randomise(model: nn.Module, seed: int) -> None:
+    """Every parameter and its neighbours differ, at a size that keeps the signal: norms about 1, biases about 0."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if name.endswith("logit_scale"):
+            # far below the limit of 100, at which transformers' V2, which adds the shift mask twice, would show
+            parameter.copy_(math.log(10) + 0.2 * noise)
+        elif "norm" in name and name.endswith("weight"):
+            parameter.copy_(1 + 0.2 * noise)
+        elif parameter.ndim == 1 or name.endswith("table"):
+            parameter.copy_(0.2 * noise)
+        else:
+            parameter.copy_(noise / math.sqrt(parameter[0].numel()))

@@ -16,8 +16,7 @@ from muntin.layers.mlp import QuickGELU
 from muntin.models.cvt import VARIANTS, CvT, CvTConfig
 from muntin.tasks import Classifier
 
-from .peers import assert_equal, library, logits, picture
-from .peers_test import randomise
+from .library import assert_equal, library, logits, picture, randomise
 
 CLASSES, SIZE = 5, (61, 90)  # odd maps in two stages
 CONFIGS = {

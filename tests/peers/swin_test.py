@@ -8,7 +8,6 @@ Swin V2's norms begin at 0, and would hide all else.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ from muntin.models import Swin, SwinConfig
 from muntin.tasks import Classifier, SimMIM
 from muntin.weights.convert import torchvision_buffers
 
-from .peers import CLASSES, assert_equal, library, logits, picture
+from .library import CLASSES, assert_equal, library, logits, picture, randomise
 
 
 class Shape(NamedTuple):
@@ -97,23 +96,6 @@ PEERS: dict[str, Callable[[Shape], nn.Module]] = {
     "torchvision": torchvision,
     "transformers": transformers,
 }
-
-
-@torch.no_grad()
-def randomise(model: nn.Module, seed: int) -> None:
-    """Every parameter and its neighbours differ, at a size that keeps the signal: norms about 1, biases about 0."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator)
-        if name.endswith("logit_scale"):
-            # far below the limit of 100, at which transformers' V2, which adds the shift mask twice, would show
-            parameter.copy_(math.log(10) + 0.2 * noise)
-        elif "norm" in name and name.endswith("weight"):
-            parameter.copy_(1 + 0.2 * noise)
-        elif parameter.ndim == 1 or name.endswith("table"):
-            parameter.copy_(0.2 * noise)
-        else:
-            parameter.copy_(noise / math.sqrt(parameter[0].numel()))
 
 
 # --- classifiers -----------------------------------------------------------------------------------------------------
