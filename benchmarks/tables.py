@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
-INSTRUCTION_SETS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "sve", "bf16")  # those that decide a matmul's speed
+from yardstick import yardstick
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -23,10 +20,8 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def machine(threads: int) -> str:
-    """Processor, instruction sets, threads used and version of torch; names no host and no user."""
-    found = torch.cpu.get_capabilities()
-    sets = ", ".join(name for name in INSTRUCTION_SETS if found.get(name)) or platform.machine()
-    return f"{_processor()} ({sets}), {os.cpu_count()} cores, threads used: {threads}; {versions('torch')}"
+    """Processor, threads used, version of torch, and the yardstick, measured now; names no host and no user."""
+    return f"{yardstick()}, {os.cpu_count()} cores, threads used: {threads}; {versions('torch')}"
 
 
 def versions(*packages: str) -> str:
@@ -56,13 +51,3 @@ def publish(name: str, text: str, document: Path | None) -> None:
     if not (found_begin and found_end):
         raise SystemExit(f"{document} has no lines '{begin.strip()}' and '{end}' to put the table between")
     document.write_text(f"{before}{begin}{text}\n{end}{after}", encoding="utf-8")
-
-
-def _processor() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
