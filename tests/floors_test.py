@@ -41,7 +41,7 @@ LINEAGE = {
     ("beit", "vit"),
     ("convnext_roadmap", "convnext"),
 }  # a model and the one it descends from
-SHARED_IN_MODELS = {"backbone"}  # the protocol of all backbones
+SHARED_IN_MODELS = {"backbone", "fields"}  # the protocol of all backbones, and the check of all configs
 OPTIONAL = {"torchvision", "huggingface_hub", "tensorboard", "timm", "transformers", "pytest"}
 
 SOURCES = [f for f in sorted(PACKAGE.rglob("*.py")) if not f.name.endswith("_test.py") and f.parent != PACKAGE]

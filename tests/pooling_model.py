@@ -16,6 +16,7 @@ from muntin.layers.init import init_transformer
 from muntin.layers.mlp import Mlp
 from muntin.layers.patch import ConvEmbed
 from muntin.models import Features
+from muntin.models.fields import Blocks, check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,11 @@ class PoolFormerConfig:
     """What the paper's table 1 varies."""
 
     in_chans: int = 3
-    dims: tuple[int, ...] = (16, 32)  # channels of each stage
-    depths: tuple[int, ...] = (2, 1)  # blocks of each stage
+    """Channels of the input."""
+    dims: tuple[int, ...] = (16, 32)
+    """Channels of each stage."""
+    depths: tuple[Blocks, ...] = (2, 1)
+    """Blocks of each stage."""
 
 
 class Pooling(nn.Module):
@@ -39,6 +43,7 @@ class PoolFormer(nn.Module):
 
     def __init__(self, config: PoolFormerConfig, drop_path_rate: float = 0.0):
         super().__init__()
+        check_fields(config)
         self.config, self.channels, self.embed_dim = config, config.dims, config.dims[0]
         self.strides = tuple(4 * 2**i for i in range(len(config.dims)))
         patches = [(4, 4)] + [(2, 2)] * (len(config.dims) - 1)

@@ -41,7 +41,8 @@ class BEiTConfig(ViTConfig):
     gelu: Literal["tanh", "erf"] = "erf"
     position_resample: Resample = "bicubic"
     readout: Readouts = "mean_norm"
-    shared_bias: bool = False  # one bias table for all blocks, as in SimMIM's pre-training
+    shared_bias: bool = False
+    """Whether all blocks share one bias table, as in SimMIM's pre-training."""
 
 
 class RelativeBias(nn.Module):
@@ -84,7 +85,6 @@ class BEiT(ViT):
     config: BEiTConfig
 
     def __init__(self, config: BEiTConfig, drop_path_rate: float = 0.0, dropout: float = 0.0):
-        _check(config)
         super().__init__(config, drop_path_rate, dropout)
         self.shared_bias = self._bias() if config.shared_bias else None
 
@@ -129,6 +129,11 @@ class BEiT(ViT):
             block.mix.proj.weight.div_(math.sqrt(2 * n))  # type: ignore[operator, union-attr]
             block.mlp.fc2.weight.div_(math.sqrt(2 * n))  # type: ignore[operator, union-attr]
 
+    def _check(self) -> None:
+        super()._check()
+        if not self.config.class_token:
+            raise UserError("a BEiT has a class token, which its position bias counts with; leave class_token at True")
+
     def _position(self) -> nn.Module:
         return nn.Identity()
 
@@ -146,14 +151,6 @@ class BEiT(ViT):
 
     def _bias(self) -> RelativeBias:
         return RelativeBias(self.config.grid, self.config.heads, self.config.position_resample)
-
-
-def _check(config: BEiTConfig) -> None:
-    """Raise UserError for the choices of a config that no model can have."""
-    if not isinstance(config.shared_bias, bool):
-        raise UserError(f"shared_bias is {config.shared_bias!r}; it is True or False")
-    if config.class_token is not True:
-        raise UserError("a BEiT has a class token, which its position bias counts with; leave class_token at True")
 
 
 VARIANTS = {"beit_base": BEiTConfig()}  # SimMIM's fine-tuning config; pre-training sets shared_bias

@@ -139,11 +139,11 @@ def test_later_blocks_start_smaller():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"heads": 3}, "not divided by 3 heads"),
+        ({"heads": 3}, "which 3 heads do not divide"),
         ({"grid": None}, "grid is None"),
         ({"readout": "max"}, "unknown readout 'max'"),
         ({"class_token": False}, "leave class_token at True"),
-        ({"shared_bias": "yes"}, "it is True or False"),
+        ({"shared_bias": "yes"}, "must be True or False"),
     ],
 )
 def test_configs_that_contradict_themselves_are_refused(changes, sentence):

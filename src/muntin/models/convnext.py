@@ -12,7 +12,6 @@ patch at the right and bottom is not seen.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -23,27 +22,31 @@ from muntin.layers.drop import DropPath, drop_path_ramp
 from muntin.layers.mlp import Mlp
 from muntin.layers.patch import ConvEmbed
 from muntin.layers.scale import LayerScale
-from muntin.ops.grouping import Size
 
 from .backbone import Features
+from .fields import Blocks, PictureSize, check_fields
 
 EPS = 1e-6  # of every norm
 KERNEL = 7  # of the depthwise convolution
 SHARED_DEPTH = 3  # blocks of a long stage that learn at one rate under layer decay
-# far above every model there is: a config may come from a stranger's file, and must not keep a machine busy for hours
-LARGEST, MOST_BLOCKS = 1 << 16, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvNeXtConfig:
     """What the paper's tables vary."""
 
-    patch: Size = (4, 4)  # pixels a token of the first stage
+    patch: PictureSize = (4, 4)
+    """Pixels a token of the first stage, in height and width."""
     in_chans: int = 3
-    dims: tuple[int, ...] = (96, 192, 384, 768)  # channels a stage
-    depths: tuple[int, ...] = (3, 3, 9, 3)  # blocks a stage
-    patch_norm: bool = True  # isotropic models have none
-    layer_scale: float = 1e-6  # first value of the scale of each branch; 0: branches have no scale
+    """Channels of the input."""
+    dims: tuple[int, ...] = (96, 192, 384, 768)
+    """Channels of each stage."""
+    depths: tuple[Blocks, ...] = (3, 3, 9, 3)
+    """Blocks of each stage."""
+    patch_norm: bool = True
+    """Whether a layer norm follows the patch embedding; isotropic models have none."""
+    layer_scale: float = 1e-6
+    """First value of the scale of each branch; 0: branches have no scale."""
 
 
 class ConvNeXtBlock(nn.Module):
@@ -85,7 +88,7 @@ class ConvNeXt(nn.Module):
 
     def __init__(self, config: ConvNeXtConfig, drop_path_rate: float = 0.0):
         super().__init__()
-        _check(config)
+        check_fields(config)
         self.config = config
         self.channels, self.embed_dim = config.dims, config.dims[0]
         self.strides = tuple(config.patch[-1] * 2**i for i in range(len(config.dims)))
@@ -149,27 +152,6 @@ class ConvNeXt(nn.Module):
 
     def _block(self, dim: int, drop_path: DropPath) -> ConvNeXtBlock:
         return ConvNeXtBlock(dim, LayerScale(dim) if self.config.layer_scale else nn.Identity(), drop_path)
-
-
-def _check(config: ConvNeXtConfig) -> None:
-    """Raise UserError for a config that no model can have."""
-    counts = {"patch": config.patch, "in_chans": (config.in_chans,), "dims": config.dims, "depths": config.depths}
-    for name, values in counts.items():
-        if not isinstance(values, tuple) or not values or not all(type(v) is int and v > 0 for v in values):
-            raise UserError(f"{name} is {getattr(config, name)!r}; it needs whole numbers of at least 1")
-        if sum(values) > (limit := MOST_BLOCKS if name == "depths" else LARGEST):
-            raise UserError(f"{name} is {getattr(config, name)!r}; a model may have {limit:,} in all")
-    if len(config.patch) != 2:
-        raise UserError(f"patch {config.patch} has {len(config.patch)} axes; ConvNeXt works on pictures, with 2")
-    if len(config.dims) != len(config.depths):
-        raise UserError(
-            f"dims {config.dims} and depths {config.depths} differ in length; both need one number for each stage"
-        )
-    if type(config.patch_norm) is not bool:
-        raise UserError(f"patch_norm is {config.patch_norm!r}; it is true or false")
-    scale = config.layer_scale
-    if not isinstance(scale, int | float) or not 0 <= scale < math.inf:
-        raise UserError(f"layer_scale is {scale!r}; it needs a number of at least 0 (0: no scale)")
 
 
 VARIANTS = {  # sec. 3; isotropic: table 2

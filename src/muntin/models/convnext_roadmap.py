@@ -13,39 +13,24 @@ convolutions have biases from the step to layer norm on, before it none.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 
-from muntin.errors import UserError, unknown
+from muntin.errors import UserError
 from muntin.layers.depthwise import DepthwiseConv
 from muntin.layers.drop import DropPath, drop_path_ramp
 from muntin.layers.patch import check_picture
 from muntin.layers.scale import LayerScale
 
 from .backbone import Features
+from .fields import LARGEST, Blocks, Within, check_fields
 
 EXPANSION = 4
-LARGEST, MOST_BLOCKS, LARGEST_KERNEL = 1 << 16, 1000, 99  # a config may come from a stranger's file
 
-Stem = Literal["overlapping", "patchify"]
-BlockShape = Literal["bottleneck", "inverted", "depthwise_first"]
-Activation = Literal["relu", "gelu"]
 Share = Literal["all", "one"]
-Norm = Literal["batch", "layer"]
-Downsampling = Literal["in_blocks", "separate", "separate_normed"]
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "stem": get_args(Stem),
-    "block": get_args(BlockShape),
-    "activation": get_args(Activation),
-    "activations": get_args(Share),
-    "norms": get_args(Share),
-    "norm": get_args(Norm),
-    "downsampling": get_args(Downsampling),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,18 +38,31 @@ class RoadmapConfig:
     """The decisions of the walk, in its order; the defaults are ResNet-50."""
 
     in_chans: int = 3
-    depths: tuple[int, ...] = (3, 4, 6, 3)  # blocks a stage
-    stem: Stem = "overlapping"  # 7 x 7 with stride 2 and max pooling, or 4 x 4 with stride 4
-    depthwise: bool = False  # whether the k x k convolution sees each channel by itself
-    width: int = 64  # channels of the stem, and of a bottleneck of the first stage; doubles per stage
-    block: BlockShape = "bottleneck"
-    kernel: int = 3  # of the convolution that sees neighbours
-    activation: Activation = "relu"
-    activations: Share = "all"  # after every convolution, or one a block, before its last
-    norms: Share = "all"  # after every convolution, or one a block, after its first
-    norm: Norm = "batch"
-    downsampling: Downsampling = "in_blocks"  # by the first block of a stage, or before it; normed: with its own norms
-    layer_scale: float = 0.0  # first value of the scale of each branch; 0: branches have no scale
+    """Channels of the input."""
+    depths: tuple[Blocks, ...] = (3, 4, 6, 3)
+    """Blocks of each stage."""
+    stem: Literal["overlapping", "patchify"] = "overlapping"
+    """7 x 7 with stride 2 and max pooling, or 4 x 4 with stride 4."""
+    depthwise: bool = False
+    """Whether the k x k convolution sees each channel by itself."""
+    width: int = 64
+    """Channels of the stem, and of a bottleneck of the first stage; they double per stage."""
+    block: Literal["bottleneck", "inverted", "depthwise_first"] = "bottleneck"
+    """Where a block is wide, and where its k x k convolution stands."""
+    kernel: Annotated[int, Within(1, 99)] = 3
+    """Side of the convolution that sees neighbours; odd."""
+    activation: Literal["relu", "gelu"] = "relu"
+    """The function between convolutions."""
+    activations: Share = "all"
+    """Whether one follows every convolution, or one a block stands before its last."""
+    norms: Share = "all"
+    """Whether one follows every convolution, or one a block its first."""
+    norm: Literal["batch", "layer"] = "batch"
+    """Batch norm or layer norm."""
+    downsampling: Literal["in_blocks", "separate", "separate_normed"] = "in_blocks"
+    """By the first block of a stage, or before it; normed: with its own norms."""
+    layer_scale: float = 0.0
+    """First value of the scale of each branch; 0: branches have no scale."""
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -242,28 +240,13 @@ class LayerScale2d(LayerScale):
 
 def _check(config: RoadmapConfig) -> None:
     """Raise UserError for a config that no model can have."""
-    for name, choices in CHOICES.items():
-        if getattr(config, name) not in choices:
-            raise unknown(name, str(getattr(config, name)), choices)
-    counts = {"in_chans": (config.in_chans,), "width": (config.width,), "kernel": (config.kernel,)}
-    for name, values in (counts | {"depths": config.depths}).items():
-        if not isinstance(values, tuple) or not values or not all(type(v) is int and v > 0 for v in values):
-            raise UserError(f"{name} is {getattr(config, name)!r}; it needs whole numbers of at least 1")
-        if sum(values) > (limit := MOST_BLOCKS if name == "depths" else LARGEST):
-            raise UserError(f"{name} is {getattr(config, name)!r}; a model may have {limit:,} in all")
-    if len(config.depths) > 8 or config.width * 2 ** len(config.depths) > LARGEST:
-        raise UserError(
-            f"width {config.width} doubled over the stages of depths {config.depths} is more than {LARGEST:,}"
-        )
-    if config.kernel % 2 == 0 or config.kernel > LARGEST_KERNEL:
-        raise UserError(f"kernel is {config.kernel}; it needs an odd number of at most {LARGEST_KERNEL}")
-    if type(config.depthwise) is not bool:
-        raise UserError(f"depthwise is {config.depthwise!r}; it is true or false")
+    check_fields(config)
+    if config.width * 2 ** len(config.depths) > LARGEST:
+        raise UserError(f"width {config.width}, doubled for each of depths {config.depths}, is more than {LARGEST:,}")
+    if config.kernel % 2 == 0:
+        raise UserError(f"kernel is {config.kernel}; it must be an odd number, so that padding keeps the map's size")
     if config.downsampling != "in_blocks" and config.block == "bottleneck":
         raise UserError("a bottleneck widens in its first block; separate downsampling needs an inverted block")
-    scale = config.layer_scale
-    if not isinstance(scale, int | float) or not 0 <= scale < math.inf:
-        raise UserError(f"layer_scale is {scale!r}; it needs a number of at least 0 (0: no scale)")
 
 
 # --- the steps -------------------------------------------------------------------------------------------------------

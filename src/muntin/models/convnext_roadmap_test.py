@@ -135,13 +135,13 @@ def test_the_step_for_teaching_goes_without_the_added_norms():
         ({"stem": "conv"}, "unknown stem 'conv'"),
         ({"norm": ["batch"]}, "unknown norm"),
         ({"width": 1 << 15}, "more than 65,536"),
-        ({"depths": (1,) * 9}, "more than"),
+        ({"depths": (1,) * 9}, "one entry a stage, 1 to 8"),
         ({"depths": (1, 1 << 20)}, "1,000 in all"),
         ({"kernel": 4}, "an odd number"),
-        ({"kernel": 101}, "at most 99"),
-        ({"depthwise": 1}, "true or false"),
+        ({"kernel": 101}, "from 1 to 99"),
+        ({"depthwise": 1}, "True or False"),
         ({"downsampling": "separate"}, "needs an inverted block"),
-        ({"layer_scale": -1.0}, "at least 0"),
+        ({"layer_scale": -1.0}, "a number from 0"),
     ],
 )
 def test_configs_that_no_network_can_have_are_refused(changes, sentence):

@@ -93,12 +93,12 @@ def test_a_picture_too_small_for_the_last_stage_is_refused():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"dims": (8,)}, "differ in length"),
+        ({"dims": (8,)}, "depths .* one entry a stage, 1 as in dims"),
         ({"dims": (8, 1 << 30)}, "65,536 in all"),
-        ({"dims": 8}, "whole numbers"),
+        ({"dims": 8}, "one entry a stage, .* each a whole number"),
         ({"depths": (1, 1 << 30)}, "1,000 in all"),
-        ({"depths": (1, 0)}, "at least 1"),
-        ({"patch": (4, 4, 4)}, "3 axes"),
+        ({"depths": (1, 0)}, "from 1 to 1,000"),
+        ({"patch": (4, 4, 4)}, "2 whole numbers"),
         ({"in_chans": True}, "in_chans is True"),
         ({"layer_scale": float("nan")}, "layer_scale is nan"),
         ({"layer_scale": "1"}, "layer_scale is '1'"),

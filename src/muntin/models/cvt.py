@@ -14,15 +14,15 @@ Sizes come from the input: any height and width works.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from muntin.errors import UserError, unknown
+from muntin.errors import UserError
 from muntin.layers.attention import PlainBackend, choose_attention
 from muntin.layers.blocks import PreNormBlock
 from muntin.layers.depthwise import DepthwiseConv
@@ -36,11 +36,11 @@ from muntin.ops.attention import attend
 from muntin.ops.grouping import Size
 
 from .backbone import Features
+from .fields import Blocks, Within, check_branches, check_fields
 
 Projection = Literal["dw_bn", "avg", "linear"]  # as the official configs call them
 
-# far above every model there is: a config may come from a stranger's file, and must not keep a machine busy for hours
-LARGEST, MOST_BLOCKS, LARGEST_KERNEL = 1 << 16, 1000, 64
+Kernel = Annotated[int, Within(1, 64)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +48,31 @@ class CvTConfig:
     """What the official configs vary. Every tuple has one entry a stage."""
 
     in_chans: int = 3
-    embed_kernel: tuple[int, ...] = (7, 3, 3)  # side of the square kernel of each token embedding
+    """Channels of the input."""
+    embed_kernel: tuple[Kernel, ...] = (7, 3, 3)
+    """Side of the square kernel of each token embedding."""
     embed_stride: tuple[int, ...] = (4, 2, 2)
-    embed_padding: tuple[int, ...] = (2, 1, 1)
+    """Stride of each token embedding."""
+    embed_padding: tuple[Annotated[int, Within(0)], ...] = (2, 1, 1)
+    """Padding of each token embedding; less than its kernel."""
     dims: tuple[int, ...] = (64, 192, 384)
-    depths: tuple[int, ...] = (1, 2, 10)  # blocks
+    """Channels of each stage."""
+    depths: tuple[Blocks, ...] = (1, 2, 10)
+    """Blocks of each stage."""
     heads: tuple[int, ...] = (1, 3, 6)
+    """Attention heads of each stage."""
     mlp_ratio: tuple[float, ...] = (4.0, 4.0, 4.0)
-    projection: tuple[Projection, ...] = ("dw_bn", "dw_bn", "dw_bn")  # how queries, keys and values are made
-    kernel: tuple[int, ...] = (3, 3, 3)  # of the projections, odd: padding keeps the map's size
-    kv_stride: tuple[int, ...] = (2, 2, 2)  # of the projections of keys and values
-    qkv_bias: tuple[bool, ...] = (True, True, True)  # of the linear maps behind the projections
-    class_token: tuple[bool, ...] = (False, False, True)  # a stage's own; only that of the last stage is given back
+    """Hidden channels of each stage's MLPs, as a multiple of their channels."""
+    projection: tuple[Projection, ...] = ("dw_bn", "dw_bn", "dw_bn")
+    """How queries, keys and values are made: by a depthwise convolution with batch norm, by pooling, or linearly."""
+    kernel: tuple[Kernel, ...] = (3, 3, 3)
+    """Side of the kernels of the projections; odd, so that padding keeps the map's size."""
+    kv_stride: tuple[int, ...] = (2, 2, 2)
+    """Stride of the projections of keys and values."""
+    qkv_bias: tuple[bool, ...] = (True, True, True)
+    """Whether the linear maps behind the projections have biases."""
+    class_token: tuple[bool, ...] = (False, False, True)
+    """Whether a stage has a class token of its own; only that of the last stage is given back."""
 
 
 # --- convolutional projection (sec. 3.2): (B, C, H, W), class token (B, 1, C) or None -> (B, P + N', C) ---------------
@@ -265,46 +278,12 @@ def _projections(config: CvTConfig, stage: int) -> list[nn.Module]:
 
 def _check(config: CvTConfig) -> None:
     """Raise UserError for a config that no model can have."""
-    if type(config.in_chans) is not int or not 1 <= config.in_chans <= LARGEST:
-        raise UserError(f"in_chans is {config.in_chans!r}; it needs a whole number from 1 to {LARGEST:,}")
-    stages = len(config.dims) if isinstance(config.dims, tuple) else 0
-    for field in fields(config):
-        if field.name != "in_chans":
-            _check_stages(field.name, getattr(config, field.name), stages)
-    for i, (dim, heads) in enumerate(zip(config.dims, config.heads)):
-        if dim % heads:
-            raise UserError(f"stage {i} has {dim} channels, which {heads} heads do not divide")
-        if not 1 <= dim * config.mlp_ratio[i] <= LARGEST:
-            raise UserError(f"mlp_ratio is {config.mlp_ratio!r}; each MLP needs 1 to {LARGEST:,} channels")
-        if config.kernel[i] % 2 == 0:
-            raise UserError(f"kernel is {config.kernel!r}; the kernels of projections have a middle: they are odd")
-        if config.embed_kernel[i] <= config.embed_padding[i]:
-            raise UserError(f"embed_padding is {config.embed_padding!r}; it must be less than the embed_kernel")
-
-
-_MOST = {"depths": MOST_BLOCKS, "embed_kernel": LARGEST_KERNEL, "kernel": LARGEST_KERNEL}  # in all stages
-
-
-def _check_stages(name: str, values: object, stages: int) -> None:
-    """Raise UserError unless these are values of the field's kind, one a stage."""
-    if not isinstance(values, tuple) or len(values) != max(1, stages):
-        raise UserError(f"{name} is {values!r}; it needs a tuple with one entry a stage, as many as dims has")
-    if name == "projection":
-        for method in values:
-            if method not in get_args(Projection):
-                raise unknown("projection", str(method), get_args(Projection))
-    elif name in ("qkv_bias", "class_token"):
-        if not all(isinstance(value, bool) for value in values):
-            raise UserError(f"{name} is {values!r}; every entry is True or False")
-    elif name == "mlp_ratio":
-        if not all(type(value) in (int, float) for value in values):
-            raise UserError(f"{name} is {values!r}; it needs numbers")
-    else:
-        least = 0 if name == "embed_padding" else 1
-        if not all(type(value) is int and value >= least for value in values):
-            raise UserError(f"{name} is {values!r}; it needs whole numbers of at least {least}")
-        if sum(values) > (limit := _MOST.get(name, LARGEST)):
-            raise UserError(f"{name} is {values!r}; a model may have {limit:,} in all")
+    check_fields(config)
+    check_branches(config.dims, config.heads, config.mlp_ratio)
+    if not all(kernel % 2 for kernel in config.kernel):
+        raise UserError(f"kernel is {config.kernel}; the kernels of projections have a middle: they are odd")
+    if any(padding >= kernel for padding, kernel in zip(config.embed_padding, config.embed_kernel)):
+        raise UserError(f"embed_padding is {config.embed_padding}; it must be less than the embed_kernel")
 
 
 VARIANTS = {  # table 2 and the official configs

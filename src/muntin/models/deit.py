@@ -36,7 +36,8 @@ class DeiTConfig(ViTConfig):
 
     gelu: Literal["tanh", "erf"] = "erf"
     position_resample: Resample = "bicubic"
-    distilled: bool = False  # a distillation token, and a classifier of it
+    distilled: bool = False
+    """Whether there is a distillation token, with a classifier of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,21 +53,19 @@ class DeiT(ViT):
 
     config: DeiTConfig
 
-    def __init__(self, config: DeiTConfig, drop_path_rate: float = 0.0, dropout: float = 0.0):
-        if not isinstance(config.distilled, bool):
-            raise UserError(f"distilled is {config.distilled!r}; it is True or False")
-        if config.distilled and config.readout != "token":
-            raise UserError(
-                f"a distilled model is read from its two tokens, not by '{config.readout}'; set readout to 'token', or "
-                "distilled to False"
-            )
-        if config.distilled and config.representation:
-            raise UserError("a distilled model has no representation layer; set representation to 0")
-        super().__init__(config, drop_path_rate, dropout)
-
     def initialise(self) -> None:
         """Linear maps, tokens and positions N(0, 0.02), biases 0, norms 1 and 0; convolution: torch's."""
         initialise_narrow(self)
+
+    def _check(self) -> None:
+        super()._check()
+        if self.config.distilled and self.config.readout != "token":
+            raise UserError(
+                f"a distilled model is read from its two tokens, not by '{self.config.readout}'; set readout to "
+                "'token', or distilled to False"
+            )
+        if self.config.distilled and self.config.representation:
+            raise UserError("a distilled model has no representation layer; set representation to 0")
 
     def _prefix(self) -> PrefixTokens:
         if not self.config.distilled:

@@ -135,7 +135,7 @@ def test_layers_cover_every_parameter_once():
     ("changes", "sentence"),
     [
         ({"readout": "gap"}, "read from its two tokens"),
-        ({"distilled": 1}, "it is True or False"),
+        ({"distilled": 1}, "must be True or False"),
         ({"class_token": False}, "no token to read"),
         ({"representation": 8}, "has no representation layer"),
     ],

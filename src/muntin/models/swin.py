@@ -13,11 +13,11 @@ named choices of the config (`small_map`). Sizes come from the input: any height
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from muntin.errors import UserError, unknown
+from muntin.errors import UserError
 from muntin.layers.attention import WindowAttention
 from muntin.layers.blocks import PreNormBlock
 from muntin.layers.drop import DropPath, drop_path_ramp
@@ -30,27 +30,39 @@ from muntin.ops.grouping import SMALL_MAP_RULES, Size
 from muntin.ops.window_attention import BACKENDS, Backend
 
 from .backbone import Features
+from .fields import Axes, Blocks, GridSize, Shape, check_branches, check_field, check_fields
 
-# far above every model there is: a config may come from a stranger's file, and must not keep a machine busy for hours
-LARGEST, MOST_BLOCKS, LARGEST_WINDOW = 1 << 16, 1000, 512
+Window = Annotated[Size, Axes(longest=512)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SwinConfig:
     """What the papers' tables vary. Sizes are tuples with one number an axis."""
 
-    patch: Size = (4, 4)  # pixels a token; its length sets the number of axes
+    patch: GridSize = (4, 4)
+    """Pixels a token, along each axis; pictures have 2 axes, clips 3."""
     in_chans: int = 3
-    dim: int = 96  # channels of the first stage; doubles per stage
-    depths: tuple[int, ...] = (2, 2, 6, 2)  # blocks a stage
+    """Channels of the input."""
+    dim: int = 96
+    """Channels of the first stage; they double per stage."""
+    depths: tuple[Blocks, ...] = (2, 2, 6, 2)
+    """Blocks of each stage."""
     heads: tuple[int, ...] = (3, 6, 12, 24)
-    window: Size | tuple[Size, ...] = (7, 7)  # tokens, for all stages or one window a stage
+    """Attention heads of each stage."""
+    window: Window | tuple[Window, ...] = (7, 7)
+    """Tokens along each axis of a window: one window for all stages, or one a stage."""
     mlp_ratio: float = 4.0
+    """Hidden channels of an MLP, as a multiple of its channels."""
     qkv_bias: bool = True
-    qk_scale: float | None = None  # of the logits; None is D^-0.5
+    """Whether the maps to queries, keys and values have biases."""
+    qk_scale: float | None = None
+    """Factor of the attention logits; None: D^-0.5, for D channels a head."""
     patch_norm: bool = True
-    absolute_position: Size | None = None  # grid of a learned absolute embedding
-    small_map: Literal["shrink", "keep"] = "shrink"  # rule of the official classifier, or of the dense backbone
+    """Whether a layer norm follows the patch embedding."""
+    absolute_position: GridSize | None = None
+    """Grid of a learned embedding of absolute positions; None: no such embedding."""
+    small_map: Literal["shrink", "keep"] = "shrink"
+    """What happens to windows on smaller maps: the rule of the official classifier, or of the dense backbone."""
 
 
 class Swin(nn.Module):
@@ -58,10 +70,11 @@ class Swin(nn.Module):
 
     def __init__(self, config: SwinConfig, drop_path_rate: float = 0.0):
         super().__init__()
-        _check(config)
+        check_fields(config)
         axes, stages = len(config.patch), len(config.depths)
         self.config = config
         self.channels = tuple(config.dim * 2**i for i in range(stages))
+        check_branches(self.channels, config.heads, [config.mlp_ratio] * stages)
         self.strides = tuple(config.patch[-1] * 2**i for i in range(stages))
         self.embed_dim = config.dim
         self.patch_embed = PatchEmbed(config.in_chans, config.dim, config.patch, config.patch_norm)
@@ -173,39 +186,9 @@ def _shift(window: Size, block: int) -> Size:
     return tuple(w // 2 if block % 2 else 0 for w in window)
 
 
-def _check(config: SwinConfig) -> None:
-    """Raise UserError for a config that no model can have."""
-    counts = {"in_chans": (config.in_chans,), "dim": (config.dim,), "depths": config.depths, "heads": config.heads}
-    counts |= {"patch": config.patch, "absolute_position": config.absolute_position or (1,)}
-    for name, values in counts.items():
-        if not isinstance(values, tuple) or not values or not all(type(v) is int and v > 0 for v in values):
-            raise UserError(f"{name} is {getattr(config, name)!r}; it needs whole numbers of at least 1")
-        if sum(values) > (limit := MOST_BLOCKS if name == "depths" else LARGEST):
-            raise UserError(f"{name} is {getattr(config, name)!r}; a model may have {limit:,} in all")
-    if not 1 <= len(config.patch) <= 3:
-        raise UserError(f"patch {config.patch} has {len(config.patch)} axes; 2 for pictures, 3 for clips")
-    if not isinstance(config.mlp_ratio, int | float) or not 1 <= config.dim * config.mlp_ratio <= LARGEST:
-        raise UserError(f"mlp_ratio is {config.mlp_ratio!r}; the MLP needs 1 to {LARGEST:,} channels")
-    if config.small_map not in SMALL_MAP_RULES:
-        raise unknown("small_map", str(config.small_map), SMALL_MAP_RULES)
-    stages = len(config.depths)
-    if len(config.heads) != stages:
-        raise UserError(f"{stages} stages (depths {config.depths}) need {stages} head counts; got heads {config.heads}")
-    if not isinstance(config.window, tuple) or len(stage_windows(config)) != stages:
-        raise UserError(f"{stages} stages (depths {config.depths}) need one window or {stages}; got {config.window}")
-    for window in stage_windows(config):
-        check_window(window, len(config.patch))
-    for i, heads in enumerate(config.heads):
-        if config.dim * 2**i % heads:
-            raise UserError(f"stage {i} has {config.dim * 2**i} channels, which {heads} heads do not divide")
-
-
 def check_window(window: Size, axes: int) -> None:
     """Raise UserError unless this is a window of so many axes."""
-    if not isinstance(window, tuple) or len(window) != axes or not all(type(w) is int and w > 0 for w in window):
-        raise UserError(f"window {window!r} is no window of {axes} axes: it needs {axes} whole numbers of at least 1")
-    if max(window) > LARGEST_WINDOW:
-        raise UserError(f"window {window} is larger than {LARGEST_WINDOW} tokens, more than any picture has room for")
+    check_field("window", window, Window, Shape(axes=axes))
 
 
 VARIANTS = {  # Swin, sec. 3.3 and the official configs

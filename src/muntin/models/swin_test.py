@@ -56,15 +56,19 @@ def test_an_attention_backend_that_does_not_exist_is_refused():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"heads": (1, 2, 4)}, "2 stages .* need 2 head counts"),
+        ({"heads": (1, 2, 4)}, "one entry a stage, 2 as in depths"),
         ({"heads": (1, 3)}, "stage 1 has 16 channels, which 3 heads do not divide"),
-        ({"window": ((4, 4),) * 3}, "one window or 2"),
-        ({"window": (4, 4, 4)}, "no window of 2 axes"),
-        ({"window": (0, 4)}, "at least 1"),
-        ({"window": (1 << 20, 4)}, "larger than 512 tokens"),
+        ({"window": ((4, 4),) * 3}, "2 whole numbers from 1 to 512 or a tuple with one entry a stage, 2"),
+        ({"window": (4, 4, 4)}, "2 whole numbers"),
+        ({"window": (0, 4)}, "from 1 to 512"),
+        ({"window": (1 << 20, 4)}, "from 1 to 512"),
         ({"depths": (1, 1 << 30)}, "1,000 in all"),
-        ({"dim": 1 << 30}, "65,536 in all"),
-        ({"mlp_ratio": float("inf")}, "the MLP needs 1 to 65,536 channels"),
+        ({"dim": 1 << 30}, "from 1 to 65,536"),
+        ({"mlp_ratio": float("inf")}, "a number from 0 to 65,536"),
+        ({"mlp_ratio": 0.01}, "an MLP of 8 channels needs 1 to 65,536 hidden ones"),
+        ({"absolute_position": (4, 4, 4)}, "must be 2 whole numbers from 1 to 2,048 or None"),
+        ({"patch": (4, 4, 4, 4)}, "1 to 3 whole numbers"),
+        ({"small_map": "shrnk"}, "did you mean shrink"),
     ],
 )
 def test_configs_that_contradict_themselves_are_refused(changes, sentence):

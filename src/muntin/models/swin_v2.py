@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muntin.errors import UserError, unknown
+from muntin.errors import UserError
 from muntin.layers.attention import QueryValueBias, WindowAttention
 from muntin.layers.drop import DropPath
 from muntin.layers.linear import Linear
@@ -29,21 +29,23 @@ from muntin.layers.position import TableBias
 from muntin.ops.cached import cached, without_autocast
 from muntin.ops.grouping import SMALL_MAP_RULES, Size
 
-from .swin import Swin, SwinConfig, _shift, check_window, effective_windows, stage_windows
+from .fields import Within
+from .swin import Swin, SwinConfig, Window, _shift, check_window, effective_windows, stage_windows
 
 
 @dataclass(frozen=True, kw_only=True)
 class SwinV2Config(SwinConfig):
     """What V2 adds to the table."""
 
-    window: Size | tuple[Size, ...] = (8, 8)
-    # windows, one a stage, that set the scale of the log-CPB; None: those in use, as in the official code
-    pretrained_window: tuple[Size, ...] | None = None
-    frozen_bias: bool = False  # the position bias is a plain table, see `SwinV2.freeze_position_bias`
-    extra_norm_period: int = (
-        0  # a layer norm on the main branch after every so many blocks; 0: none, the paper's H and G: 6
-    )
-    extra_norm_scope: Literal["stage", "network"] = "stage"  # where blocks are counted from; the paper leaves it open
+    window: Window | tuple[Window, ...] = (8, 8)
+    pretrained_window: tuple[Window, ...] | None = None
+    """Windows, one a stage, that set the scale of the log-CPB; None: those in use, as in the official code."""
+    frozen_bias: bool = False
+    """Whether the position bias is a plain table, see `SwinV2.freeze_position_bias`."""
+    extra_norm_period: Annotated[int, Within(0)] = 0
+    """A layer norm on the main branch after every so many blocks, 6 in the paper's H and G; 0: none."""
+    extra_norm_scope: Literal["stage", "network"] = "stage"
+    """Where these blocks are counted from; the paper leaves it open."""
 
 
 class LogSpacedBias(nn.Module):
@@ -199,7 +201,6 @@ class SwinV2(Swin):
 
     def _block(self, config: SwinConfig, stage: int, block: int, drop_path: DropPath) -> nn.Module:
         assert isinstance(config, SwinV2Config)
-        _check_v2(config)
         dim, heads, window = self.channels[stage], config.heads[stage], stage_windows(config)[stage]
         mix = WindowAttention(
             QueryValueBias(dim) if config.qkv_bias else Linear(dim, 3 * dim, bias=False),
@@ -225,23 +226,6 @@ def _position(config: SwinV2Config, stage: int, window: Size) -> nn.Module:
     if config.frozen_bias:
         return TableBias(window, heads).requires_grad_(False)
     return LogSpacedBias(config.pretrained_window[stage] if config.pretrained_window else None, heads)
-
-
-def _check_v2(config: SwinV2Config) -> None:
-    """Raise UserError for what only V2 can have wrong."""
-    scales = config.pretrained_window
-    if scales is not None and (not isinstance(scales, tuple) or len(scales) != len(config.depths)):
-        raise UserError(f"pretrained_window is {scales!r}; it needs one window a stage, {len(config.depths)} in all")
-    for window in scales or ():
-        check_window(window, len(config.patch))
-    if config.extra_norm_scope not in ("stage", "network"):
-        raise unknown("extra_norm_scope", str(config.extra_norm_scope), ("stage", "network"))
-    if type(config.frozen_bias) is not bool:
-        raise UserError(f"frozen_bias is {config.frozen_bias!r}; it is true or false")
-    if type(config.extra_norm_period) is not int or config.extra_norm_period < 0:
-        raise UserError(
-            f"extra_norm_period is {config.extra_norm_period!r}; it needs a whole number, 0 for no such norms"
-        )
 
 
 _T = SwinV2Config()

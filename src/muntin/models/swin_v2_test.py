@@ -185,3 +185,18 @@ def test_a_frozen_bias_refuses_another_window():
         with pytest.raises(UserError, match="frozen into a table for its window"):
             change()
     assert model.attentions()[0][0].window == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"pretrained_window": ((4, 4),)}, "one entry a stage, 3 as in depths"),
+        ({"pretrained_window": ((4,),) * 3}, "each 2 whole numbers"),
+        ({"frozen_bias": 1}, "must be True or False"),
+        ({"extra_norm_period": -1}, "from 0"),
+        ({"extra_norm_scope": "all"}, "unknown extra_norm_scope 'all'"),
+    ],
+)
+def test_configs_that_no_model_can_have_are_refused(changes, sentence):
+    with pytest.raises(UserError, match=sentence):
+        SwinV2(dataclasses.replace(TINY, **changes))

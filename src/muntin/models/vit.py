@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from muntin.errors import UserError, unknown
+from muntin.errors import UserError
 from muntin.layers.attention import Attention, PlainBackend, choose_attention
 from muntin.layers.blocks import PreNormBlock
 from muntin.layers.drop import DropPath, drop_path_ramp
@@ -28,35 +28,44 @@ from muntin.layers.mlp import Mlp
 from muntin.layers.patch import ConvEmbed
 from muntin.layers.position import GridEmbedding
 from muntin.layers.tokens import PrefixTokens, split_tokens
-from muntin.ops.grouping import Size
-from muntin.ops.resample import RESAMPLES, Resample
+from muntin.ops.resample import Resample
 
 from .backbone import Features
+from .fields import Blocks, PictureSize, Within, check_branches, check_fields
 
 EPS = 1e-6  # of every norm
 GELUS = {"tanh": "tanh", "erf": "none"}  # our names -> PyTorch's
 Readouts = Literal["token", "gap", "mean_norm"]
-# far above every model there is: a config may come from a stranger's file, and must not keep a machine busy for hours
-LARGEST, MOST_BLOCKS, LARGEST_GRID = 1 << 16, 1000, 1 << 11
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViTConfig:
     """What the paper's tables and the official configs vary."""
 
-    patch: Size = (16, 16)  # pixels a token
+    patch: PictureSize = (16, 16)
+    """Pixels a token, height and width."""
     in_chans: int = 3
+    """Channels of the input."""
     dim: int = 768
-    depth: int = 12  # blocks
+    """Channels of a token."""
+    depth: Blocks = 12
+    """Blocks."""
     heads: int = 12
+    """Attention heads."""
     mlp_ratio: float = 4.0
-    grid: Size = (14, 14)  # tokens, of the pictures that the positions are learned on
+    """Hidden channels of an MLP, as a multiple of its channels."""
+    grid: PictureSize = (14, 14)
+    """Tokens, in height and width, of the pictures that the positions are learned on."""
     class_token: bool = True
-    # the vector that is classified: the class token; the mean of all patches after the norm ("gap"), or before it
+    """Whether a class token stands before the tokens of the picture."""
     readout: Readouts = "token"
-    representation: int = 0  # width of a layer with tanh before the classifier, for pre-training; 0: none
+    """The vector that is classified: the class token, or the mean of all patches, after the norm (gap) or before it."""
+    representation: Annotated[int, Within(0)] = 0
+    """Width of a layer with tanh before the classifier, for pre-training; 0: none."""
     gelu: Literal["tanh", "erf"] = "tanh"
+    """The activation of the MLPs: GELU by its approximation with tanh, or exact."""
     position_resample: Resample = "bilinear_corners"
+    """How positions are resized for pictures of another size."""
 
 
 class ViT(nn.Module):
@@ -68,9 +77,8 @@ class ViT(nn.Module):
 
     def __init__(self, config: ViTConfig, drop_path_rate: float = 0.0, dropout: float = 0.0):
         super().__init__()
-        _check_sizes(config)
-        _check_choices(config)
         self.config = config
+        self._check()
         self.stem, channels, stride = self._stem()
         self.channels, self.strides = (config.dim,), (stride * config.patch[-1],)
         self.embed_dim = config.dim
@@ -120,7 +128,7 @@ class ViT(nn.Module):
         taken = {name: settings[name] for name in ("gelu", "position_resample") if name in settings}
         changed = {name: value for name, value in taken.items() if value != getattr(self.config, name)}
         self.config = replace(self.config, **changed)
-        _check_choices(self.config)
+        self._check()
         for module in self.modules():
             if isinstance(module, Mlp):
                 module.activation = nn.GELU(GELUS[self.config.gelu])
@@ -154,6 +162,16 @@ class ViT(nn.Module):
                     nn.init.zeros_(token)
                 if module.position is not None:
                     nn.init.normal_(module.position, std=0.02)
+
+    def _check(self) -> None:
+        """Raise UserError for a config that no model can have."""
+        config = self.config
+        check_fields(config)
+        check_branches((config.dim,), (config.heads,), (config.mlp_ratio,))
+        if config.readout == "token" and not config.class_token:
+            raise UserError("without a class token there is no token to read; set readout to 'gap' or 'mean_norm'")
+        if config.representation and config.readout == "mean_norm":
+            raise UserError("the readout 'mean_norm' has no representation layer; set representation to 0")
 
     def _stem(self) -> tuple[nn.Module, int, int]:
         """What sees the picture before the patches do, its channels and its stride: nothing, but in hybrids."""
@@ -190,39 +208,6 @@ def lecun_normal_(convolution: nn.Conv2d) -> None:
     nn.init.trunc_normal_(convolution.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)
-
-
-def _check_sizes(config: ViTConfig) -> None:
-    """Raise UserError for sizes that no model can have."""
-    for name, most in {"in_chans": LARGEST, "dim": LARGEST, "depth": MOST_BLOCKS, "heads": LARGEST}.items():
-        value = getattr(config, name)
-        if type(value) is not int or not 1 <= value <= most:
-            raise UserError(f"{name} is {value!r}; it needs a whole number from 1 to {most:,}")
-    for name in ("patch", "grid"):
-        value = getattr(config, name)
-        sides = isinstance(value, tuple) and len(value) == 2 and all(type(v) is int for v in value)
-        if not sides or not all(1 <= v <= LARGEST_GRID for v in value):
-            raise UserError(f"{name} is {value!r}; it needs two whole numbers from 1 to {LARGEST_GRID:,}")
-    if config.dim % config.heads:
-        raise UserError(f"dim {config.dim} is not divided by {config.heads} heads")
-    if type(config.mlp_ratio) not in (int, float) or not 1 <= config.dim * config.mlp_ratio <= LARGEST:
-        raise UserError(f"mlp_ratio is {config.mlp_ratio!r}; the MLP needs 1 to {LARGEST:,} channels")
-
-
-def _check_choices(config: ViTConfig) -> None:
-    """Raise UserError for what is no choice, and for choices that contradict each other."""
-    choices = {"readout": get_args(Readouts), "gelu": tuple(GELUS), "position_resample": RESAMPLES}
-    for name, known in choices.items():
-        if (value := getattr(config, name)) not in known:
-            raise unknown(name, str(value), known)
-    if not isinstance(config.class_token, bool):
-        raise UserError(f"class_token is {config.class_token!r}; it is True or False")
-    if config.readout == "token" and not config.class_token:
-        raise UserError("without a class token there is no token to read; set readout to 'gap' or 'mean_norm'")
-    if type(config.representation) is not int or not 0 <= config.representation <= LARGEST:
-        raise UserError(f"representation is {config.representation!r}; it needs a whole number from 0 to {LARGEST:,}")
-    if config.representation and config.readout == "mean_norm":
-        raise UserError("the readout 'mean_norm' has no representation layer; set representation to 0")
 
 
 def _tiny(patch: int, grid: int) -> ViTConfig:

@@ -11,6 +11,7 @@ Padding is TensorFlow's "same", more at the far end, as the weights were trained
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,8 @@ from muntin.errors import UserError
 from muntin.layers.patch import check_picture
 from muntin.ops.grouping import Size
 
-from .vit import LARGEST, MOST_BLOCKS, ViT, ViTConfig, with_384
+from .fields import LARGEST, Blocks, PictureSize, Stages
+from .vit import ViT, ViTConfig, with_384
 
 GROUPS, EPS = 32, 1e-6  # of every group norm
 
@@ -29,9 +31,12 @@ GROUPS, EPS = 32, 1e-6  # of every group norm
 class HybridViTConfig(ViTConfig):
     """What hybrids add to the table."""
 
-    patch: Size = (1, 1)  # cells of the stem's features a token
-    stem: tuple[int, ...] = (3, 4, 9)  # units a stage of the ResNet; (): its root alone
-    stem_width: int = 64  # channels of the root
+    patch: PictureSize = (1, 1)
+    """Cells of the stem's features a token, in height and width."""
+    stem: Annotated[tuple[Blocks, ...], Stages(fewest=0)] = (3, 4, 9)
+    """Units of each stage of the ResNet; (): its root alone."""
+    stem_width: int = 64
+    """Channels of the root."""
 
 
 class StdConv(nn.Conv2d):
@@ -124,7 +129,6 @@ class HybridViT(ViT):
     config: HybridViTConfig
 
     def __init__(self, config: HybridViTConfig, drop_path_rate: float = 0.0, dropout: float = 0.0):
-        _check(config)
         super().__init__(config, drop_path_rate, dropout)
         stride = self.strides[0] // config.patch[-1]  # of the stem, whose sides round up
         self._smallest = tuple((cells - 1) * stride + 1 for cells in config.patch)
@@ -146,20 +150,18 @@ class HybridViT(ViT):
             if isinstance(module, Bottleneck):
                 nn.init.zeros_(module.norm3.weight)
 
+    def _check(self) -> None:
+        super()._check()
+        width, stages = self.config.stem_width, len(self.config.stem)
+        if width % GROUPS or width * 4 * 2**stages > LARGEST:
+            raise UserError(
+                f"stem_width is {width}; it must be a multiple of {GROUPS}, small enough for {stages} stages that each "
+                "double it"
+            )
+
     def _stem(self) -> tuple[nn.Module, int, int]:
         stem = ResNetStem(self.config.in_chans, self.config.stem_width, self.config.stem)
         return stem, stem.channels, stem.stride
-
-
-def _check(config: HybridViTConfig) -> None:
-    """Raise UserError for a stem that no model can have."""
-    units, width = config.stem, config.stem_width
-    if not isinstance(units, tuple) or not all(type(n) is int and n > 0 for n in units):
-        raise UserError(f"stem is {units!r}; it needs a tuple of whole numbers of at least 1, one a stage, or ()")
-    if sum(units) > MOST_BLOCKS:
-        raise UserError(f"stem is {units!r}; a model may have {MOST_BLOCKS:,} units in all")
-    if type(width) is not int or width < 1 or width % GROUPS or width * 4 * 2 ** len(units) > LARGEST:
-        raise UserError(f"stem_width is {width!r}; it needs a multiple of {GROUPS} channels, few enough for its stages")
 
 
 _AT_224 = {  # official configs; R26 and R50 are BiT's of 26 and 50 layers

@@ -81,13 +81,14 @@ def test_the_root_alone_is_a_stem():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"stem": 3}, "stem is 3; it needs a tuple"),
-        ({"stem": (1, 0)}, "at least 1, one a stage"),
-        ({"stem": (1, 1 << 30)}, "1,000 units in all"),
-        ({"stem": (1,) * 20}, "few enough for its stages"),
+        ({"stem": 3}, "stem is 3; it must be a tuple"),
+        ({"stem": (1, 0)}, "from 1 to 1,000"),
+        ({"stem": (1, 1 << 30)}, "1,000 in all"),
+        ({"stem": (1,) * 20}, "0 to 8"),
+        ({"stem": (1,) * 8, "stem_width": 1024}, "small enough for 8 stages"),
         ({"stem_width": 48}, "a multiple of 32"),
-        ({"stem_width": True}, "a multiple of 32"),
-        ({"heads": 3}, "not divided by 3 heads"),
+        ({"stem_width": True}, "stem_width is True; it must be a whole number"),
+        ({"heads": 3}, "which 3 heads do not divide"),
     ],
 )
 def test_configs_that_contradict_themselves_are_refused(changes, sentence):
