@@ -42,9 +42,9 @@ def main() -> None:
     images = len(parts.train) * training.batch_size
     rows = []
     for line in result.history:
-        speed = line["images_per_second"]
+        speed = line["samples_per_second"]
         rows.append([line["epoch"], f"{images / speed:.2f}", f"{speed:.0f}", f"{line['data_wait']:.1%}"])
-    header = ["epoch", "seconds", "images/s", "waiting for data"]
+    header = ["epoch", "seconds", "samples/s", "waiting for data"]
     said = (
         f"{images} pictures an epoch in batches of {training.batch_size}, {training.workers} data workers; "
         f"{cpu_seconds:.2f} CPU seconds an epoch in the training process. "

@@ -36,7 +36,7 @@ PHASES = {  # phase -> how often an unbroken run comes to it
     "evaluating": 3,
     "loading": 1,  # in a resumed run only
 }
-SPEED = ("images_per_second", "data_wait", "memory_gib")
+SPEED = ("samples_per_second", "data_wait", "memory_gib")
 
 
 def recipe(task: str):

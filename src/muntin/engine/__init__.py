@@ -1,5 +1,6 @@
 """Training: optimizer, schedule, loop, processes, checkpoints, logs. Standard PyTorch underneath."""
 
+from muntin.engine.device import to_device as to_device
 from muntin.engine.ema import Ema as Ema
 from muntin.engine.environment import environment as environment
 from muntin.engine.freeze import freeze as freeze
@@ -26,4 +27,5 @@ __all__ = [
     "freeze",
     "has_bf16",
     "parameter_groups",
+    "to_device",
 ]

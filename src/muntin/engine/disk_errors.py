@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from muntin.engine.size import in_words
+from muntin.engine.out_of_memory import in_words
 from muntin.errors import RunError
 
 

@@ -22,6 +22,8 @@ from rich.text import Text
 from muntin.engine.disk_errors import writing
 
 DRAW_SECONDS = 0.25  # between two drawings of the live line
+FORMAT = "muntin-metrics/2"
+OLD_NAMES = {"images_per_second": "samples_per_second"}  # in files that name no format
 
 
 class Log:
@@ -29,8 +31,9 @@ class Log:
 
     A line of `metrics.jsonl` is {"epoch", "step", "split": "train" | "val", ...}: epochs count from 1, step is the
     number of updates done. Train lines hold the means over the updates since the train line before, the last update's
-    "lr", and speed: "images_per_second", "data_wait" (share of the time), "memory_gib". On a terminal one line is
-    redrawn in place; elsewhere every train line is printed. Process 0 alone writes and prints.
+    "lr", and speed: "samples_per_second", "data_wait" (share of the time), "memory_gib". The first line of the file
+    also names its "format". On a terminal one line is redrawn in place; elsewhere every train line is printed.
+    Process 0 alone writes and prints.
     """
 
     def __init__(
@@ -40,19 +43,19 @@ class Log:
         main: bool,
         epochs: int,
         updates: int,
-        images: int,
+        samples: int,
         device: torch.device,
         done: int = 0,
         evaluated: bool = True,
         console: Console | None = None,
     ):
-        """updates: of the whole run; images: of one update; main: this is process 0.
+        """updates: of the whole run; samples: of one update; main: this is process 0.
 
         done: updates that a resumed run has behind it; lines of metrics.jsonl from after them are removed. So is a val
         line of the last of them, unless it was `evaluated`.
         """
         self.history = _lines_until(done, evaluated, out / "metrics.jsonl")
-        self._main, self._epochs, self._updates, self._images, self._device = main, epochs, updates, images, device
+        self._main, self._epochs, self._updates, self._samples, self._device = main, epochs, updates, samples, device
         self._out, self._first, self._started = out, done, time.perf_counter()
         self._console = console or Console(highlight=False, markup=False, emoji=False)
         self._live: Live | None = None
@@ -92,7 +95,7 @@ class Log:
 
     @contextlib.contextmanager
     def pause(self, doing: str) -> Iterator[None]:
-        """Time that is not training: shown as `doing`, and not counted in images/s."""
+        """Time that is not training: shown as `doing`, and not counted in samples/s."""
         if self._live is not None:
             self._live.update(Text(doing), refresh=True)
         yield
@@ -131,7 +134,7 @@ class Log:
     def _speed(self) -> dict[str, float]:
         seconds = max(time.perf_counter() - self._since, 1e-9)
         return {
-            "images_per_second": self._counted * self._images / seconds,
+            "samples_per_second": self._counted * self._samples / seconds,
             "data_wait": self._waited / seconds,
             "memory_gib": memory(self._device) / 2**30,
         }
@@ -144,7 +147,7 @@ class Log:
             f"step {done}/{self._updates}",
             f"loss {line['loss']:.4f}",
             f"lr {line['lr']:.2e}",
-            f"{line['images_per_second']:.0f} images/s",
+            f"{line['samples_per_second']:.0f} samples/s",
             f"waiting for data {line['data_wait']:.0%}",
             f"{line['memory_gib']:.1f} GiB",
             f"ETA {timedelta(seconds=round(pace * (self._updates - done)))}",
@@ -152,6 +155,8 @@ class Log:
         return " · ".join(parts)
 
     def _add(self, line: dict[str, Any]) -> None:
+        if not self.history:
+            line = {"format": FORMAT} | line
         self.history.append(line)
         if not self._main:
             return
@@ -161,7 +166,7 @@ class Log:
             os.fsync(file.fileno())  # a checkpoint on the disk must find the lines before it there
         if self._board is not None:
             for name, value in line.items():
-                if name not in ("step", "split"):
+                if name not in ("format", "step", "split"):
                     self._board.add_scalar(f"{line['split']}/{name}", value, line["step"])
 
 
@@ -178,7 +183,10 @@ def memory(device: torch.device) -> int:
 
 
 def _lines_until(step: int, evaluated: bool, file: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file up to `step`; what came after a checkpoint is done again when resuming from it."""
+    """The lines of a metrics file up to `step`, under today's names.
+
+    What came after a checkpoint is done again when resuming from it.
+    """
     if step == 0 or not file.is_file():
         return []
     lines = []
@@ -186,8 +194,14 @@ def _lines_until(step: int, evaluated: bool, file: Path) -> list[dict[str, Any]]
         with contextlib.suppress(json.JSONDecodeError):  # the last line may be cut short by a crash
             lines.append(json.loads(text))
     again = None if evaluated else (step, "val")
-    whole = [line for line in lines if isinstance(line, dict) and {"step", "split"} <= line.keys()]
-    return [line for line in whole if line["step"] <= step and (line["step"], line["split"]) != again]
+    whole = [_renamed(line) for line in lines if isinstance(line, dict) and {"step", "split"} <= line.keys()]
+    kept = [line for line in whole if line["step"] <= step and (line["step"], line["split"]) != again]
+    return [{"format": FORMAT} | kept[0], *kept[1:]] if kept else []
+
+
+def _renamed(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of metrics.jsonl, of any version, under today's names."""
+    return {OLD_NAMES.get(name, name): value for name, value in line.items()}
 
 
 @functools.cache

@@ -9,14 +9,14 @@ from rich.console import Console
 
 from muntin.engine import log as log_module
 from muntin.engine.environment import environment
-from muntin.engine.log import Log, memory
+from muntin.engine.log import FORMAT, Log, memory
 from muntin.errors import RunError
 
 CPU = torch.device("cpu")
 
 
 def _log(out, **changes):
-    return Log(out, **({"main": True, "epochs": 2, "updates": 8, "images": 16, "device": CPU} | changes))
+    return Log(out, **({"main": True, "epochs": 2, "updates": 8, "samples": 16, "device": CPU} | changes))
 
 
 def _screen():
@@ -36,8 +36,9 @@ def test_lines_are_json_with_epoch_step_and_split(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["step"], line["split"]) for line in lines] == [(1, 4, "train"), (1, 4, "val")]
     assert lines[0]["loss"] == 1.75
-    assert lines[0]["images_per_second"] > 0
+    assert lines[0]["samples_per_second"] > 0
     assert lines[1] == {"epoch": 1, "step": 4, "split": "val", "top1": 0.5}
+    assert [line.get("format") for line in lines] == ["muntin-metrics/2", None]
     assert log.history == lines
 
 
@@ -50,7 +51,7 @@ def test_a_pipe_gets_plain_lines_with_everything_of_the_live_line(tmp_path, caps
         "step 4/8",
         "loss 1.7500",
         "lr 1.00e-03",
-        "images/s",
+        "samples/s",
         "waiting for data",
         "GiB",
         "ETA 0:",
@@ -96,11 +97,12 @@ def test_waiting_is_a_share_of_the_time_and_pauses_do_not_count(tmp_path, monkey
         now[0] += 2
         log.train(1, 1, {"loss": 1.0}, 1e-3, epoch_ended=True)
     assert log.history[0]["data_wait"] == pytest.approx(0.25)
-    assert log.history[0]["images_per_second"] == pytest.approx(8)
+    assert log.history[0]["samples_per_second"] == pytest.approx(8)
 
 
 def test_resuming_drops_the_lines_that_will_be_written_again(tmp_path):
     lines = [{"epoch": 1, "step": step, "split": "train"} for step in (2, 4, 6)]
+    lines[0]["format"] = FORMAT
     text = "".join(json.dumps(line) + "\n" for line in lines) + '{"epoch": 2, "st'
     (tmp_path / "metrics.jsonl").write_text(text)
     with _log(tmp_path, done=4) as log:
@@ -111,6 +113,7 @@ def test_resuming_drops_the_lines_that_will_be_written_again(tmp_path):
 
 def test_an_evaluation_that_is_made_again_loses_its_old_line(tmp_path):
     lines = [{"epoch": 1, "step": 4, "split": split} for split in ("train", "val")]
+    lines[0]["format"] = FORMAT
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     with _log(tmp_path, done=4) as log:
         assert log.history == lines
@@ -118,9 +121,19 @@ def test_an_evaluation_that_is_made_again_loses_its_old_line(tmp_path):
         assert log.history == lines[:1]
 
 
+def test_a_file_of_before_there_were_formats_is_resumed_under_todays_names(tmp_path):
+    old = [{"epoch": 1, "step": step, "split": "train", "images_per_second": 9.0} for step in (2, 4)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old))
+    with _log(tmp_path, done=4):
+        pass
+    first, second = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert first == {"format": FORMAT, "epoch": 1, "step": 2, "split": "train", "samples_per_second": 9.0}
+    assert second == {"epoch": 1, "step": 4, "split": "train", "samples_per_second": 9.0}
+
+
 @pytest.mark.parametrize("harm", [b"\xff\xfe{", b"7\n", b"null\n[1]\n{}\n"])
 def test_what_is_no_line_of_metrics_is_left_out_on_resuming(tmp_path, harm):
-    line = {"epoch": 1, "step": 2, "split": "train"}
+    line = {"format": FORMAT, "epoch": 1, "step": 2, "split": "train"}
     (tmp_path / "metrics.jsonl").write_bytes(json.dumps(line).encode() + b"\n" + harm)
     with _log(tmp_path, done=4) as log:
         assert log.history == [line]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from muntin.engine import checkpoint, parallel, precision
+from muntin.engine.batches import Batches, Timed
 from muntin.engine.ema import Ema
 from muntin.engine.interruption import Interruption
 from muntin.engine.log import Log
@@ -21,7 +21,8 @@ from muntin.engine.out_of_memory import is_out_of_memory, memory_report
 from muntin.engine.schedule import Schedule
 from muntin.engine.settings import Training
 from muntin.engine.state import Keeper, State
-from muntin.engine.step import Batch, Batches, Step
+from muntin.engine.step import Outcome, Step
+from muntin.engine.timetable import Timetable
 from muntin.errors import RunError, UserError, unknown
 
 Evaluate = Callable[[nn.Module], dict[str, float]]
@@ -58,7 +59,7 @@ def fit(
     """Train `task` in place, on the device it is on, and keep everything about it under `out`.
 
     task: `losses(batch)` (also its forward) gives {name: scalar}, whose sum is minimised; `layers()` its depth.
-    train: batches of `training.micro_batch(world)` images. An epoch is len(train) // accumulate updates; batches left
+    train: batches of `training.micro_batch(world)` samples. An epoch is len(train) // accumulate updates; batches left
         over are not used.
     evaluate: metrics of a task, the same on every process; called without gradients, in eval mode, under autocast, with
         the averaged weights where there is an EMA.
@@ -72,128 +73,210 @@ def fit(
     KeyboardInterrupt. Raises UserError for what cannot work as given, RunError when loss or gradients are not finite
     more than `training.skip_nonfinite` times, when a checkpoint cannot be written, and when memory runs out.
     """
-    updates_per_epoch = _updates_per_epoch(train, training)
-    scale, device = optim.scale(training.batch_size), next(task.parameters()).device
-    schedule = schedule.scaled(scale)
-    folder = out / "checkpoints"
-    parallel.broadcast(task)
-    ema = Ema(task, training.ema) if training.ema else None
-    optimizer = build_optimizer(task, optim, training.batch_size)
-    keeper = Keeper(folder, task, ema, optimizer, keep_last=training.keep_last, recipe=recipe, on_save=on_save)
-    if resume:
-        state = keeper.load(updates_per_epoch)
-    elif checkpoint.exist(folder):
-        raise UserError(f"{folder} holds checkpoints already; resume that run, or choose another folder")
-    else:
-        state = State(updates_per_epoch=updates_per_epoch)
-
-    model = parallel.wrap(task, checkpointing=training.checkpointing, compile=training.compile)
-    step = Step(
+    run = Run(
         task,
-        model,
-        optimizer,
         train,
+        Evaluation(evaluate, best_by, higher_is_better) if evaluate else None,
         optim=optim,
         schedule=schedule,
         training=training,
-        updates_per_epoch=updates_per_epoch,
+        out=out,
+        resume=resume,
+        recipe=recipe,
+        on_save=on_save,
     )
-    kept = ema.module if ema else task  # what is evaluated and exported
-    updates = schedule.epochs * updates_per_epoch
-    log = Log(
-        out,
-        main=parallel.rank() == 0,
-        epochs=schedule.epochs,
-        updates=updates,
-        images=training.batch_size,
-        device=device,
-        done=state.update,
-        evaluated=not state.evaluation_due,
-    )
-    batches = _Timed(iter(()))
-    with _own_settings(training.threads, device), Interruption() as interruption, log:
-        log.say(_opening(optim, training, scale, updates_per_epoch, schedule.epochs, state.update))
+    return run.carry_out()
 
-        def save(best: bool = False) -> None:
-            with log.pause("saving"):
-                keeper.save(state, best)
 
-        def evaluate_epoch(epoch: int) -> bool:
-            """Whether it is the best so far. One that is broken off costs no training: the epoch is saved before."""
-            assert evaluate
-            try:
-                with log.pause("evaluating"), interruption.at_once():
-                    state.metrics = _evaluated(evaluate, kept, device, training)
-            except BaseException as stop:
-                state.evaluation_due = True
-                keeper.save(state, wait=False)
-                if isinstance(stop, KeyboardInterrupt):
-                    raise _interrupted(state, folder) from None
-                raise
-            state.evaluation_due = False
-            log.val(epoch + 1, state.update, state.metrics)
-            task.train()
-            if best_by and _better(state, best_by, higher_is_better):
-                state.best = log.history[-1]
-                return True
+class Evaluation(NamedTuple):
+    """How a task is measured, and the metric that tells which weights are the best; empty: none does."""
+
+    evaluate: Evaluate
+    best_by: str
+    higher_is_better: bool
+
+    def metrics(self, task: nn.Module) -> dict[str, float]:
+        # no_grad, not inference_mode: what a module caches here must serve training too.
+        with torch.no_grad():
+            return {name: float(value) for name, value in self.evaluate(task.eval()).items()}
+
+    def is_best(self, metrics: dict[str, float], best: dict[str, Any] | None) -> bool:
+        """Whether `metrics` are better than those of `best`, the val line of the best evaluation before."""
+        if not self.best_by:
             return False
+        if self.best_by not in metrics:
+            raise unknown("metric", self.best_by, metrics, see="best_by names one that evaluate gives")
+        value = metrics[self.best_by]
+        if best is None:
+            return not math.isnan(value)
+        return value > best[self.best_by] if self.higher_is_better else value < best[self.best_by]
 
+
+class Run:
+    """A training run: update after update, and between them what its timetable asks for."""
+
+    def __init__(
+        self,
+        task: nn.Module,
+        train: Batches,
+        evaluation: Evaluation | None,
+        *,
+        optim: Optim,
+        schedule: Schedule,
+        training: Training,
+        out: Path,
+        resume: bool,
+        recipe: str,
+        on_save: Callable[[nn.Module, Path], None] | None,
+    ):
+        self.task, self.train, self.evaluation = task, train, evaluation
+        self.optim, self.training, self.device = optim, training, next(task.parameters()).device
+        per_epoch = _updates_per_epoch(train, training)
+        self.timetable = Timetable(schedule.epochs * per_epoch, per_epoch, training)
+        parallel.broadcast(task)
+        self.ema = Ema(task, training.ema) if training.ema else None
+        self.optimizer = build_optimizer(task, optim, training.batch_size)
+
+        self.folder = out / "checkpoints"
+        self.keeper = Keeper(
+            self.folder, task, self.ema, self.optimizer, keep_last=training.keep_last, recipe=recipe, on_save=on_save
+        )
+        self.state = self._state(resume)
+
+        self.step = Step(
+            task,
+            parallel.wrap(task, checkpointing=training.checkpointing, compile=training.compile),
+            self.optimizer,
+            train,
+            optim=optim,
+            schedule=schedule.scaled(optim.scale(training.batch_size)),
+            training=training,
+            updates_per_epoch=per_epoch,
+        )
+        self.batches, self.interruption = Timed(iter(())), Interruption()
+        self.log = Log(
+            out,
+            main=parallel.rank() == 0,
+            epochs=self.timetable.epochs,
+            updates=self.timetable.updates,
+            samples=training.batch_size,
+            device=self.device,
+            done=self.state.update,
+            evaluated=not self.state.evaluation_due,
+        )
+
+    def carry_out(self) -> FitResult:
+        with _own_settings(self.training.threads, self.device), self.interruption, self.log:
+            self.log.say(self._opening())
+            try:
+                if self.evaluation and self.state.evaluation_due:
+                    self.save(best=self.evaluate(self.evaluation))
+                self.task.train()
+                while self.state.update < self.timetable.updates:
+                    self.train_epoch()
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise RunError(self._out_of_memory()) from error
+            finally:
+                parallel.unwrap(self.task)
+        if self.ema:
+            self.task.load_state_dict(self.ema.module.state_dict())
+        return FitResult(self.state.metrics, self.state.best, self.log.history, self.task.eval())
+
+    def train_epoch(self) -> None:
+        """Do what is left of the epoch that the run is in."""
+        epoch, done = divmod(self.state.update, self.timetable.updates_per_epoch)
+        self.batches = Timed(self.train.epoch(epoch, done * self.training.accumulate))
+        last = self.timetable.last_of(epoch + 1)
+        while self.state.update < last:
+            outcome = self.update()
+            best = False
+            if self.evaluation and self.timetable.evaluates(self.state.update):
+                self.state.evaluation_due = outcome.stop  # there is no time left for it
+                best = not outcome.stop and self.evaluate(self.evaluation)
+            if best or outcome.stop or self.timetable.saves(self.state.update):
+                self.save(best)
+            if outcome.stop:
+                raise self._interrupted()
+
+    def update(self) -> Outcome:
+        """Do one update, or skip it, and log it."""
+        state, training = self.state, self.training
+        may_skip = state.skipped < training.skip_nonfinite
+        outcome = self.step(state.update, self.batches, lambda: self.interruption.asked, may_skip)
+        if self.ema and outcome.finite:
+            self.ema.update()
+        loss, epoch = state.add(outcome), self.timetable.epoch(state.update)
+        if not outcome.finite:
+            self.log.say(
+                f"step {state.update} skipped: loss {loss:g}, gradient norm {outcome.grad_norm:g} "
+                f"({state.skipped} of at most {training.skip_nonfinite})"
+            )
+        self.log.progress(epoch, state.update, loss, outcome.lr, self.batches.take_seconds())
+        if state.summed and self.timetable.logs(state.update):
+            ended = self.timetable.ends_epoch(state.update)
+            self.log.train(epoch, state.update, state.take_means(), outcome.lr, epoch_ended=ended)
+        return outcome
+
+    def evaluate(self, evaluation: Evaluation) -> bool:
+        """Measure what is kept. Returns whether it is the best so far.
+
+        An evaluation that is broken off costs no training: the run is saved before, and evaluates when it goes on.
+        """
+        state, kept = self.state, self.ema.module if self.ema else self.task
         try:
-            if state.evaluation_due and evaluate:
-                save(best=evaluate_epoch(state.update // updates_per_epoch - 1))
-            task.train()
-            while state.update < updates:
-                epoch, done = divmod(state.update, updates_per_epoch)
-                batches = _Timed(train.epoch(epoch, done * training.accumulate))
-                for number in range(done + 1, updates_per_epoch + 1):
-                    may_skip = state.skipped < training.skip_nonfinite
-                    outcome = step(state.update, batches, lambda: interruption.asked, may_skip)
-                    if ema and outcome.finite:
-                        ema.update()
-                    loss, ended, improved = state.add(outcome), number == updates_per_epoch, False
-                    if not outcome.finite:
-                        log.say(_skipped(state, loss, outcome.grad_norm, training))
-                    log.progress(epoch + 1, state.update, loss, outcome.lr, batches.take_seconds())
-                    if state.summed and (ended or _every(training.log_every, state.update)):
-                        log.train(epoch + 1, state.update, state.take_means(), outcome.lr, epoch_ended=ended)
-                    if evaluate and ended and _due(epoch, training.eval_every, schedule.epochs):
-                        state.evaluation_due = outcome.stop  # there is no time left for it
-                        improved = not outcome.stop and evaluate_epoch(epoch)
-                    saves = ended and _due(epoch, training.save_every, schedule.epochs)
-                    if saves or outcome.stop or improved or _every(training.save_steps, state.update):
-                        save(best=improved)
-                    if outcome.stop:
-                        raise _interrupted(state, folder)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            doing, shape = ("evaluating", ()) if state.evaluation_due else ("training", batches.shape)
-            report = memory_report(task, optimizer, ema, training, shape)
-            raise RunError(f"out of memory on {device} while {doing}, after step {state.update}: {report}") from error
-        finally:
-            parallel.unwrap(task)
-    if ema:
-        task.load_state_dict(ema.module.state_dict())
-    return FitResult(state.metrics, state.best, log.history, task.eval())
+            numbers = precision.autocast(self.device, self.training.precision)
+            with self.log.pause("evaluating"), self.interruption.at_once(), numbers:
+                state.metrics = evaluation.metrics(kept)
+        except BaseException as stop:
+            state.evaluation_due = True
+            self.keeper.save(state, wait=False)
+            if isinstance(stop, KeyboardInterrupt):
+                raise self._interrupted() from None
+            raise
+        state.evaluation_due = False
+        self.log.val(self.timetable.epoch(state.update), state.update, state.metrics)
+        self.task.train()
+        if not evaluation.is_best(state.metrics, state.best):
+            return False
+        state.best = self.log.history[-1]
+        return True
 
+    def save(self, best: bool) -> None:
+        """Write a checkpoint; `best`: it holds the best weights so far."""
+        with self.log.pause("saving"):
+            self.keeper.save(self.state, best)
 
-class _Timed(Iterator[Batch]):
-    """Batches, with the time that was spent waiting for them, and the shape of the last one's pictures."""
+    def _state(self, resume: bool) -> State:
+        """Where the run begins, or goes on."""
+        if resume:
+            return self.keeper.load(self.timetable.updates_per_epoch)
+        if checkpoint.exist(self.folder):
+            raise UserError(f"{self.folder} holds checkpoints already; resume that run, or choose another folder")
+        return State(updates_per_epoch=self.timetable.updates_per_epoch)
 
-    def __init__(self, batches: Iterator[Batch]):
-        self._batches, self._seconds = batches, 0.0
-        self.shape: tuple[int, ...] = ()
+    def _opening(self) -> str:
+        """What the run is about to do, with the learning rate it really uses."""
+        optim, batch_size, world = self.optim, self.training.batch_size, parallel.world()
+        rate = f"peak lr {optim.lr * optim.scale(batch_size):.3g}"
+        if optim.lr_batch:
+            rate += f" = {optim.lr:g} x {batch_size} / {optim.lr_batch}"
+        share = f"{batch_size} samples an update"
+        if (parts := world * self.training.accumulate) > 1:
+            share += f" = {batch_size // parts} x {world} processes x {self.training.accumulate} micro-steps"
+        start = f"resuming after step {self.state.update}: " if self.state.update else ""
+        length = f"{self.timetable.epochs} epochs of {self.timetable.updates_per_epoch} updates"
+        return f"{start}{length} · {share} · {rate}"
 
-    def __next__(self) -> Batch:
-        start = time.perf_counter()
-        batch = next(self._batches)
-        self._seconds += time.perf_counter() - start
-        self.shape = tuple(batch["image"].shape) if "image" in batch else ()
-        return batch
+    def _interrupted(self) -> KeyboardInterrupt:
+        where = f"interrupted after step {self.state.update}, saved in {self.folder}"
+        return KeyboardInterrupt(f"{where}: resume from it")
 
-    def take_seconds(self) -> float:
-        seconds, self._seconds = self._seconds, 0.0
-        return seconds
+    def _out_of_memory(self) -> str:
+        doing, inputs = ("evaluating", "") if self.state.evaluation_due else ("training", self.batches.inputs)
+        report = memory_report(self.task, self.optimizer, self.ema, self.training, inputs)
+        return f"out of memory on {self.device} while {doing}, after step {self.state.update}: {report}"
 
 
 @contextlib.contextmanager
@@ -209,60 +292,11 @@ def _own_settings(threads: int, device: torch.device) -> Iterator[None]:
 
 
 def _updates_per_epoch(train: Batches, training: Training) -> int:
-    training.micro_batch(parallel.world())
+    micro_batch = training.micro_batch(parallel.world())
     updates = len(train) // training.accumulate
     if updates == 0:
         raise UserError(
-            f"an epoch has {len(train)} batches of {training.micro_batch(parallel.world())} images a process, "
-            f"too few for one update of {training.accumulate} micro-steps; use a smaller batch_size or more data"
+            f"an epoch has {len(train)} batches of {micro_batch} samples a process, too few for one update of "
+            f"{training.accumulate} micro-steps; use a smaller batch_size or more data"
         )
     return updates
-
-
-def _opening(optim: Optim, training: Training, scale: float, updates_per_epoch: int, epochs: int, done: int) -> str:
-    """What the run is about to do, with the learning rate it really uses."""
-    rate = f"peak lr {optim.lr * scale:.3g}"
-    if optim.lr_batch:
-        rate += f" = {optim.lr:g} x {training.batch_size} / {optim.lr_batch}"
-    share = f"{training.batch_size} images an update"
-    if (parts := parallel.world() * training.accumulate) > 1:
-        share += f" = {training.batch_size // parts} x {parallel.world()} processes x {training.accumulate} micro-steps"
-    start = f"resuming after step {done}: " if done else ""
-    return f"{start}{epochs} epochs of {updates_per_epoch} updates · {share} · {rate}"
-
-
-def _due(epoch: int, every: int, epochs: int) -> bool:
-    """Whether what happens every `every` epochs (0: only at the end) happens after epoch `epoch` (from 0)."""
-    return epoch + 1 == epochs or (every > 0 and (epoch + 1) % every == 0)
-
-
-def _every(count: int, update: int) -> bool:
-    """Whether what happens every `count` updates (0: never) happens after `update` of them."""
-    return count > 0 and update % count == 0
-
-
-def _skipped(state: State, loss: float, grad_norm: float, training: Training) -> str:
-    return (
-        f"step {state.update} skipped: loss {loss:g}, gradient norm {grad_norm:g} "
-        f"({state.skipped} of at most {training.skip_nonfinite})"
-    )
-
-
-def _interrupted(state: State, folder: Path) -> KeyboardInterrupt:
-    return KeyboardInterrupt(f"interrupted after step {state.update}, saved in {folder}: resume from it")
-
-
-def _evaluated(evaluate: Evaluate, task: nn.Module, device: torch.device, training: Training) -> dict[str, float]:
-    task.eval()
-    # no_grad, not inference_mode: what a module caches here must serve training too.
-    with torch.no_grad(), precision.autocast(device, training.precision):
-        return {name: float(value) for name, value in evaluate(task).items()}
-
-
-def _better(state: State, best_by: str, higher_is_better: bool) -> bool:
-    if best_by not in state.metrics:
-        raise unknown("metric", best_by, state.metrics, see="best_by names one that evaluate gives")
-    value = state.metrics[best_by]
-    if state.best is None:
-        return not math.isnan(value)
-    return value > state.best[best_by] if higher_is_better else value < state.best[best_by]

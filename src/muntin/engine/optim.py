@@ -29,9 +29,9 @@ class Optim:
     """adamw; sgd, with momentum (ViT and CvT fine-tuning), whose weight decay is part of the gradient; lamb (DeiT III),
     whose published clip_grad is 1."""
     lr: float = 1e-3
-    """Peak learning rate, stated for an update of `lr_batch` images."""
+    """Peak learning rate, stated for an update of `lr_batch` samples."""
     lr_batch: int = 0
-    """Images an update that `lr` is stated for: the rate used is lr * batch_size / lr_batch. 0: `lr` as it is."""
+    """Samples an update that `lr` is stated for: the rate used is lr * batch_size / lr_batch. 0: `lr` as it is."""
     weight_decay: float = 0.05
     """Weight decay; 1-D parameters, biases and what a module exempts (bias tables, position embeddings) have none."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -62,7 +62,7 @@ class Optim:
         )
 
     def scale(self, batch_size: int) -> float:
-        """What every learning rate is multiplied by for `batch_size` images an update."""
+        """What every learning rate is multiplied by for `batch_size` samples an update."""
         return batch_size / self.lr_batch if self.lr_batch else 1.0
 
 
@@ -106,7 +106,7 @@ def build_optimizer(task: nn.Module, optim: Optim, batch_size: int) -> torch.opt
     """The optimizer over `parameter_groups`, each group at its own peak rate; torch's in one fused kernel a group where
     there is one.
 
-    batch_size: images an update, over all processes and micro-steps.
+    batch_size: samples an update, over all processes and micro-steps.
     """
     peak = optim.lr * optim.scale(batch_size)
     groups = [group | {"lr": peak * group["lr_scale"]} for group in parameter_groups(task, optim)]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
+from muntin.engine import parallel
 from muntin.engine.ema import Ema
 from muntin.engine.settings import Training
-from muntin.engine.size import in_words
 
 # of torch's RuntimeErrors; the last is oneDNN's, which builds a primitive together with the memory that it works in
 CPU_WORDS = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "could not create a primitive")
@@ -27,11 +27,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def memory_report(
-    task: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None, training: Training, images: Sequence[int]
+    task: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None, training: Training, inputs: str
 ) -> str:
     """What training takes besides activations, as counted, and how to need less.
 
-    images: shape of a micro-batch; () where it was evaluation that needed too much.
+    inputs: of a micro-batch, in words (`batches.shapes`); empty where it was evaluation that needed too much.
     """
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     moments = _bytes(chain.from_iterable(state.values() for state in optimizer.state.values()))
@@ -43,14 +43,18 @@ def memory_report(
         "EMA": _bytes(ema.module.state_dict().values()) if ema else 0,
     }
     counted = ", ".join(f"{name} {in_words(count)}" for name, count in parts.items() if count)
-    batch = " x ".join(map(str, images))
     ways = [] if training.checkpointing else ["--checkpointing (resumes this run)"]
-    if images and images[0] > 1:
+    if training.micro_batch(parallel.world()) > 1:
         ways.append(f"--accumulate {2 * training.accumulate} (the same batch in smaller parts)")
     ways.append("a smaller batch_size, image_size or model")
-    if not images:
-        batch, ways = "evaluation", ["a smaller --val-batch-size (resumes this run) or model"]
-    return f"{counted}, the rest is activations of {batch}; to need less: {', or '.join(ways)}"
+    if not inputs:
+        inputs, ways = "evaluation", ["a smaller --val-batch-size (resumes this run) or model"]
+    return f"{counted}, the rest is activations of {inputs}; to need less: {', or '.join(ways)}"
+
+
+def in_words(count: int) -> str:
+    """Bytes: 1.5 GiB, 20.0 MiB."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

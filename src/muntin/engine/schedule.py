@@ -38,9 +38,9 @@ class Schedule:
     """Epochs of linear warm-up, counted within `epochs`; parts of an epoch count where the clock moves
     with the updates, and are left out where it moves with the epochs."""
     warmup_lr: float = 5e-7
-    """Rate the warm-up starts from, for optim.lr_batch images like lr; the same for every layer."""
+    """Rate the warm-up starts from, for optim.lr_batch samples like lr; the same for every layer."""
     min_lr: float = 5e-6
-    """Rate that cosine and linear_to_min end at, for optim.lr_batch images like lr; the same for every layer."""
+    """Rate that cosine and linear_to_min end at, for optim.lr_batch samples like lr; the same for every layer."""
     warmup_prefix: bool = True
     """The cosine starts after the warm-up; otherwise (DeiT, CvT) it runs from update 0 and the warm-up hides its
     beginning."""

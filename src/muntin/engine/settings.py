@@ -18,7 +18,7 @@ class Training:
     """How the loop runs."""
 
     batch_size: int = 64
-    """Images an update of the weights, over all processes and micro-steps."""
+    """Samples an update of the weights, over all processes and micro-steps."""
     accumulate: int = 1
     """Micro-steps an update: each takes 1/accumulate of the batch, for less memory and the same result."""
     precision: Precision = "auto"
@@ -30,9 +30,9 @@ class Training:
     compile: bool = False
     """Compile each layer with torch.compile: slower start, faster steps."""
     seed: int = 0
-    """Seed of everything random: weights, order of the pictures, augmentation, drop path."""
+    """Seed of everything random: weights, order of the samples, augmentation, drop path."""
     workers: int = 2
-    """Processes that read and transform pictures, beside each training process; 0: the training process does it."""
+    """Processes that read and transform samples, beside each training process; 0: the training process does it."""
     threads: int = 0
     """CPU threads of each training process; 0: as torch chooses."""
     save_every: int = 1
@@ -59,7 +59,7 @@ class Training:
         require(self, counts | rules)
 
     def micro_batch(self, world: int) -> int:
-        """Images that each of `world` processes takes at a time: the batch size of its loader."""
+        """Samples that each of `world` processes takes at a time: the batch size of its loader."""
         parts = world * self.accumulate
         if self.batch_size % parts:
             raise UserError(

@@ -22,3 +22,8 @@ from muntin.errors import UserError
 def test_impossible_values_are_refused_with_field_value_and_range(values, message):
     with pytest.raises(UserError, match=message):
         Training(**values)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(UserError, match="use a multiple of 6"):
+        Training(batch_size=16, accumulate=3).micro_batch(world=2)

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,22 +15,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from muntin.engine import non_finite, parallel, precision
+from muntin.engine.batches import Batch, Batches
+from muntin.engine.device import to_device
 from muntin.engine.optim import Optim
 from muntin.engine.schedule import Schedule
 from muntin.engine.settings import Training
 from muntin.errors import RunError
-
-Batch = dict[str, Any]
-
-
-class Batches(Protocol):
-    """What the engine asks of a data loader. The same arguments give the same batches, however often."""
-
-    def __len__(self) -> int:
-        """Batches an epoch, on this process."""
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `epoch` (from 0), without the first `start`."""
 
 
 class Outcome(NamedTuple):
@@ -119,7 +109,7 @@ class Step:
 
     def _forward(self, model: nn.Module, update: int, micro: int, batch: Batch) -> dict[str, Tensor]:
         """The losses of one micro-step; the same again whenever it is called with the same weights."""
-        batch = {k: v.to(self._device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        batch = to_device(batch, self._device)
         _seed(self._device, self._seed, update, micro, self._rank)
         with self._autocast:
             return model(batch)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from muntin.data import Loader
+from muntin.engine import to_device
 from muntin.engine.parallel import all_sum
 from muntin.evals import Heads, HeadsResult, TopK, TopKResult
 from muntin.tasks import Classifier
@@ -47,7 +48,7 @@ def _answer(model: nn.Module, loader: Loader, update: Callable) -> None:
     """Show the model every picture, and `update` what it says of them with their labels."""
     device = next(model.parameters()).device
     for batch in loader.epoch(0):
-        update(model(batch["image"].to(device)), batch["label"])
+        update(model(to_device(batch["image"], device)), batch["label"])
 
 
 def _over_processes(measure: Measure, model: nn.Module) -> Measure:

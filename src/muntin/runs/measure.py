@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from muntin.data import Loader
+from muntin.engine import to_device
 from muntin.engine.parallel import all_sum
 from muntin.heads import DistilledReadout
 from muntin.predict import evaluate, evaluate_heads
@@ -43,8 +44,7 @@ def _mean_loss(task: SimMIM, val: Loader) -> tuple[float, int]:
     device = next(task.parameters()).device
     total = torch.zeros(2, dtype=torch.float64, device=device)
     for batch in val.epoch(0):
-        images = batch["image"].to(device)
-        loss = sum(task.losses({"image": images, "mask": batch["mask"].to(device)}).values())
-        total += torch.tensor([float(loss) * len(images), len(images)], dtype=torch.float64, device=device)
-    loss_sum, count = all_sum(total).tolist()
-    return loss_sum / count, int(count)
+        loss, count = sum(task.losses(to_device(batch, device)).values()), len(batch["image"])
+        total += torch.tensor([float(loss) * count, count], dtype=torch.float64, device=device)
+    loss_sum, samples = all_sum(total).tolist()
+    return loss_sum / samples, int(samples)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from muntin.engine import parallel, precision
+from muntin.engine import parallel, precision, to_device
 from muntin.errors import UserError
 
 from .build import Parts
@@ -22,7 +21,7 @@ def probe(parts: Parts, device: torch.device, number_format: precision.Precision
         with torch.no_grad(), precision.autocast(device, number_format):
             for loader in filter(None, (parts.train, parts.val)):
                 for batch in loader.epoch(0):
-                    task.losses({k: v[:1].to(device) if isinstance(v, Tensor) else v[:1] for k, v in batch.items()})
+                    task.losses(to_device({name: values[:1] for name, values in batch.items()}, device))
                     break
     except UserError as error:
         failure = error

@@ -16,7 +16,7 @@ CHARTS = [  # split, key, title
     ("val", "loss", "Validation loss"),
     ("val", "top1", "Validation top-1"),
     ("train", "lr", "Learning rate"),
-    ("train", "images_per_second", "Images per second"),
+    ("train", "samples_per_second", "Samples per second"),
 ]
 
 
@@ -29,7 +29,7 @@ def curves(
 ) -> None:
     """Add line charts of every known quantity that some run recorded.
 
-    runs: name -> rows of metrics.jsonl, as read; rows with `split` "train" hold loss, lr, images_per_second, rows
+    runs: name -> rows of metrics.jsonl, as read; rows with `split` "train" hold loss, lr, samples_per_second, rows
     with "val" hold top1 and, if measured, loss.
     """
     charts = [chart for split, key, name in CHARTS if (chart := _chart(runs, split, key, name))]
@@ -61,7 +61,7 @@ def _chart(runs: Mapping[str, Rows], split: str, key: str, title: str) -> Html |
         x_label="epoch",
         percent=key == "top1",
         log=spread and key == "loss",
-        low=0.0 if key == "images_per_second" else None,
+        low=0.0 if key == "samples_per_second" else None,
     )
 
 
