@@ -136,5 +136,5 @@ def test_running_out_of_memory_ends_the_run_with_a_sentence(tmp_path):
     assert code == 1, said
     assert_one_sentence(said)
     assert "out of memory on cpu while training, after step 0: parameters 0." in said
-    assert "activations of 10 x 1 x 256 x 256" in said
+    assert "activations of image 10 x 1 x 256 x 256" in said
     assert "--accumulate 2" in said
