@@ -134,7 +134,7 @@ def renamed(facts: Facts) -> Facts:
 def exempt(recipe: str, fact: str) -> bool:
     """Whether a difference is one of those that `EXEMPT` lists."""
     listed = any(fnmatchcase(recipe, each.recipe) and fnmatchcase(fact, each.fact) for each in EXEMPT)
-    return listed and not _like(fact, NEVER_EXEMPT)
+    return listed and bool(fact) and not _like(fact, NEVER_EXEMPT)
 
 
 def _like(name: str, patterns: tuple[str, ...]) -> bool:
@@ -207,7 +207,7 @@ def _excuse(verdict: Verdict, excused: list[str], old: dict[str, dict], new: dic
     if not excused:
         return verdict
     before, now = renamed(old[verdict.recipe]["facts"]), new[verdict.recipe]["facts"]
-    fine = {fact for fact in excused if near(before.get(fact), now.get(fact))}
+    fine = {fact for fact in excused if fact in before and fact in now and near(before[fact], now[fact])}
     return verdict._replace(differences=[d for d in verdict.differences if d.fact not in fine], exempt=len(fine))
 
 
