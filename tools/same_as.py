@@ -1,6 +1,6 @@
 """Show that this tree gives the same numbers as an older commit, for the tiny twin of every recipe.
 
-    python tools/same_as.py COMMIT [PATTERN ...] [--one-at-a-time] [--keep FOLDER]
+    python tools/same_as.py COMMIT [PATTERN ...] [--bf16] [--one-at-a-time] [--keep FOLDER]
 
 `same_as_recorder.py` runs the twins in both trees, on one thread each, and notes: every batch that is read (tensors,
 sample names, their order), every training step's batch and losses, every update's gradients, metrics, the trained
@@ -144,17 +144,18 @@ def _like(name: str, patterns: tuple[str, ...]) -> bool:
 class Trees:
     """The old tree and this one, where recorders run and leave their records in `place`."""
 
-    def __init__(self, old: Path, new: Path, place: Path, *, keep: bool = False, at_once: bool = True):
+    def __init__(self, old: Path, new: Path, place: Path, *, at_once: bool = True, flags: tuple[str, ...] = ()):
+        """flags: further ones of the recorders."""
         self.sources = {"old": old / "src", "new": new / "src"}
-        self.place, self.at_once, self.flags = place, at_once, ["--keep"] if keep else []
+        self.place, self.at_once, self.flags = place, at_once, flags
 
     def records(self, patterns: list[str], *flags: str) -> tuple[dict[str, dict], dict[str, dict]]:
         """Records of the recipes in the old tree, and in this one, by new names."""
         names = {"old": [*patterns, *(old for old, new in RECIPES.items() if _like(new, tuple(patterns)))]}
-        files = {side: self.place / f"{side}{''.join(flags)}.jsonl" for side in self.sources}
+        files = {side: self.place / f"{side}{'-double' if flags else ''}.jsonl" for side in self.sources}
         with contextlib.ExitStack() as stack:
             for side, file in files.items():
-                arguments = [file, "--only", *names.get(side, patterns), *flags, *self.flags]
+                arguments = [file, "--only", *names.get(side, patterns), *self.flags, *flags]
                 running = stack.enter_context(self._recorder(side, *arguments))
                 if not self.at_once:
                     running.wait()
@@ -198,7 +199,7 @@ def judge(trees: Trees, patterns: list[str]) -> list[Verdict]:
     excused = {v.recipe: [d.fact for d in v.differences if exempt(v.recipe, d.fact)] for v in verdicts}
     again = [name for name, facts in excused.items() if facts]
     if again:
-        old, new = trees.records(again, "--double")
+        old, new = trees.records(again, "--double", "--precision=fp32")
     return [_excuse(v, excused[v.recipe], old, new) for v in verdicts]
 
 
@@ -243,6 +244,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("commit", help="the older commit")
     parser.add_argument("patterns", nargs="*", default=["*"], help="names or patterns of recipes, such as 'swin_*'")
     parser.add_argument("--one-at-a-time", action="store_true", help="one tree after the other: one core is enough")
+    parser.add_argument("--bf16", action="store_true", help="forward passes in bf16 instead of fp32: sees fewer bits")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep records and run folders of both trees here")
     args = parser.parse_args(argv)
     start = time.perf_counter()
@@ -251,7 +253,9 @@ def main(argv: list[str] | None = None) -> int:
     with checkout(args.commit) as old, tempfile.TemporaryDirectory(prefix="same_as_") as temporary:
         place = (args.keep or Path(temporary)).resolve()
         place.mkdir(parents=True, exist_ok=True)
-        verdicts = judge(Trees(old, ROOT, place, keep=bool(args.keep), at_once=not args.one_at_a_time), args.patterns)
+        flags = (f"--precision={'bf16' if args.bf16 else 'fp32'}", *(["--keep"] if args.keep else []))
+        trees = Trees(old, ROOT, place, at_once=not args.one_at_a_time, flags=flags)
+        verdicts = judge(trees, args.patterns)
     return tell(verdicts, time.perf_counter() - start)
 
 

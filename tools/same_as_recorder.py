@@ -21,6 +21,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,12 @@ def add_numbers(facts: Facts, where: str, values: dict[str, Any]) -> None:
             facts.add(f"{where}/{name}", value)
 
 
-def record(name: str, recorder: Recorder, out: Path, keep: bool) -> dict[str, Any]:
+def at_precision(recipe: Any, precision: str) -> Any:
+    """The recipe in this number format: "auto" means bf16 on some CPUs, whose rounding hides differences in fp32."""
+    return replace(recipe, training=replace(recipe.training, precision=precision))
+
+
+def record(name: str, recorder: Recorder, out: Path, *, precision: str, keep: bool) -> dict[str, Any]:
     """{"recipe", "facts", "saved": {size: recipe.json}, "error"} of one recipe and its twin."""
     facts, saved, error, start = recorder.start(), {}, "", time.perf_counter()
     shutil.rmtree(out, ignore_errors=True)  # of an earlier comparison
@@ -205,7 +211,7 @@ def record(name: str, recorder: Recorder, out: Path, keep: bool) -> dict[str, An
         for size, recipe in (("full", full), ("tiny", found("tiny")(full))):
             facts.add(f"hash/{size}", found("recipe_hash")(recipe))
             saved[size] = found("to_json")(recipe)
-        found("run")(found("tiny")(full), out, quiet=True)
+        found("run")(at_precision(recipe, precision), out, quiet=True)
         add_run_folder(facts, out)
     except Exception as failure:
         traceback.print_exc()
@@ -235,6 +241,7 @@ def main() -> None:
     parser.add_argument("record", type=Path, help="a line of JSON for each recipe goes here; runs go beside it")
     parser.add_argument("--only", nargs="*", default=["*"], help="names or patterns of recipes")
     parser.add_argument("--double", action="store_true", help="compute in fp64, and keep the tensors whole")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"], help="of forward passes")
     parser.add_argument("--keep", action="store_true", help="keep the run folders")
     parser.add_argument("--read", type=Path, help="run nothing: the hashes of the recipes in this file, {name: text}")
     args = parser.parse_args()
@@ -251,7 +258,8 @@ def main() -> None:
         setattr(*owner("report"), _no_report)
     with args.record.open("w", encoding="utf-8") as file:
         for name in filter(_wanted(args.only), found("RECIPES")):
-            file.write(json.dumps(record(name, recorder, runs / name, args.keep)) + "\n")
+            made = record(name, recorder, runs / name, precision=args.precision, keep=args.keep)
+            file.write(json.dumps(made) + "\n")
             file.flush()
 
 
