@@ -81,6 +81,29 @@ class Attention(nn.Module):
         return f"heads={self.heads}"
 
 
+class CrossAttention(nn.Module):
+    """Multi-head attention of one sequence's tokens to another's: (B, N, C), (B, M, C') -> (B, N, C).
+
+    Linear maps, head by head: q from the one, C -> h * D; kv from the other, C' -> 2 * h * D; proj, h * D -> C.
+    Similarity, bias (which broadcasts to (B, h, N, M)) and dropout are as in `Attention`.
+    """
+
+    def __init__(self, q: nn.Module, kv: nn.Module, proj: nn.Module, *, heads: int, dropout: float = 0.0):
+        super().__init__()
+        self.heads = heads
+        self.backend: PlainBackend = "auto"
+        self.q, self.kv, self.proj, self.dropout = q, kv, proj, nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, other: Tensor, bias: Tensor | None = None) -> Tensor:
+        q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, h, N, D)
+        k, v = self.kv(other).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)  # (B, h, M, D)
+        out = attend(q * q.shape[-1] ** -0.5, k, v, bias, self.backend)
+        return self.dropout(self.proj(out.transpose(1, 2).flatten(-2)))
+
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}"
+
+
 class WindowAttention(nn.Module):
     """Multi-head attention inside (shifted) windows of a grid: (B, *S, C) -> (B, *S, C).
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from muntin.layers.attention import Attention, QueryValueBias, WindowAttention
+from muntin.layers.attention import Attention, CrossAttention, QueryValueBias, WindowAttention
 from muntin.layers.position import TableBias
 from muntin.ops.grouping import SMALL_MAP_RULES, gather_bias
 
@@ -84,6 +84,22 @@ def test_every_token_is_a_weighted_mean_of_all_values(backend, biased):
     torch.testing.assert_close(module(x, bias), module.proj(mixed))
     shown = module.attention_map(x, 3, bias)
     torch.testing.assert_close(shown, logits.softmax(-1)[:, :, 3].detach())
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_every_token_is_a_weighted_mean_of_the_values_of_another_sequence(biased):
+    torch.manual_seed(0)
+    maps = nn.Linear(5, 8), nn.Linear(7, 16), nn.Linear(8, 5)  # two heads of 4 channels, from widths of 5 and 7
+    module, x, other = (
+        CrossAttention(*maps, heads=2).double(),
+        torch.randn(2, 3, 5).double(),
+        torch.randn(2, 4, 7).double(),
+    )
+    bias = torch.randn(2, 1, 1, 4).double() if biased else None
+    q = module.q(x).reshape(2, 3, 2, 4).transpose(1, 2)
+    k, v = (t.reshape(2, 4, 2, 4).transpose(1, 2) for t in module.kv(other).chunk(2, -1))
+    weights = (q @ k.mT / 2 + (bias if biased else 0)).softmax(-1)
+    torch.testing.assert_close(module(x, other, bias), module.proj((weights @ v).transpose(1, 2).reshape(2, 3, 8)))
 
 
 def test_queries_and_values_have_a_bias_and_keys_have_none():

@@ -41,3 +41,21 @@ class ScaledPreNormBlock(PreNormBlock):
     def forward(self, x: Tensor, *given: Any) -> Tensor:
         x = x + self.drop_path(self.scale1(self.mix(self.norm1(x), *given)))
         return x + self.drop_path(self.scale2(self.mlp(self.norm2(x))))
+
+
+class PostNormBlock(nn.Module):
+    """Residual block whose sums are normalised, as in the first Transformer and in BERT: (B, N, C) -> (B, N, C).
+
+    x = norm1(x + mix(x));  x = norm2(x + mlp(x))
+
+    What else `forward` is given, such as a mask or another sequence, goes to `mix`. Dropout belongs to the branches.
+    """
+
+    def __init__(self, dim: int, mix: nn.Module, mlp: nn.Module, eps: float = 1e-5):
+        super().__init__()
+        self.mix, self.norm1 = mix, nn.LayerNorm(dim, eps)
+        self.mlp, self.norm2 = mlp, nn.LayerNorm(dim, eps)
+
+    def forward(self, x: Tensor, *given: Any) -> Tensor:
+        x = self.norm1(x + self.mix(x, *given))
+        return self.norm2(x + self.mlp(x))

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from muntin.layers.blocks import PreNormBlock, ScaledPreNormBlock
+from muntin.layers.blocks import PostNormBlock, PreNormBlock, ScaledPreNormBlock
 from muntin.layers.mlp import Mlp
 
 
@@ -30,6 +30,13 @@ def test_layer_scale_multiplies_both_branches():
     nn.init.normal_(block.scale2.gamma)
     half = x + block.scale1.gamma * block.mix(block.norm1(x))
     torch.testing.assert_close(block(x), half + block.scale2.gamma * block.mlp(block.norm2(half)))
+
+
+def test_sums_are_normalised_after_each_branch():
+    torch.manual_seed(0)
+    block, x = PostNormBlock(4, nn.Linear(4, 4), Mlp(4, 8)), torch.randn(2, 3, 4)
+    half = block.norm1(x + block.mix(x))
+    torch.testing.assert_close(block(x), block.norm2(half + block.mlp(half)))
 
 
 def test_what_else_a_block_is_given_goes_to_its_mixer():

@@ -1,4 +1,5 @@
 from .backbone import Backbone as Backbone
+from .backbone import Encoder as Encoder
 from .backbone import Features as Features
 from .beit import BEiT as BEiT
 from .beit import BEiTConfig as BEiTConfig
@@ -31,6 +32,7 @@ __all__ = [
     "DeiT3",
     "DeiT3Config",
     "DeiTConfig",
+    "Encoder",
     "Features",
     "HybridViT",
     "HybridViTConfig",

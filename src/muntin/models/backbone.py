@@ -1,4 +1,4 @@
-"""What every backbone promises: its contract with heads and tasks."""
+"""What every backbone and every encoder promises: their contracts with heads and tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ class Features(NamedTuple):
 
 
 class Backbone(Protocol):
-    """A protocol, not a parent: any module with these members works with every head and task."""
+    """What sees grids, of pictures or clips.
+
+    A protocol, not a parent: any module with these members works with every head and task.
+    """
 
     channels: tuple[int, ...]  # per level, fine to coarse
     strides: tuple[int, ...]  # pixels per cell of each level
@@ -29,6 +32,25 @@ class Backbone(Protocol):
     def encode(self, tokens: Tensor) -> Features: ...
 
     def forward(self, x: Tensor) -> Features: ...
+
+    def initialise(self) -> None:
+        """Fresh weights for every parameter, by the paper's table."""
+        ...
+
+    def layers(self) -> list[list[nn.Module]]:
+        """All layers from input to output; a group shares one depth."""
+        ...
+
+
+class Encoder(Protocol):
+    """What reads sequences, such as words, regions or frames: one stream, or several that attend to one another."""
+
+    config: Any  # of its family
+    channels: dict[str, int]  # of the states of each stream
+
+    def forward(self, streams: dict[str, Any], masks: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Each stream's tokens, and a mask (B, N) that is True where there is one, to its states (B, N, C)."""
+        ...
 
     def initialise(self) -> None:
         """Fresh weights for every parameter, by the paper's table."""

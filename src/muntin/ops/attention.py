@@ -18,6 +18,8 @@ from .cached import without_autocast
 
 MAX_LOGIT_SCALE = math.log(100.0)  # Swin V2, sec. 3.2: the temperature is kept at 0.01 or more
 
+HIDDEN = -10_000.0  # added to the logit of a key that nobody may attend to
+
 MOST_LOGITS = 1 << 26  # of a batch, that may be kept for the backward pass: 128 MiB in bf16
 
 
@@ -37,6 +39,14 @@ def attend(
         mask = None if bias is None else bias.to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
     return probabilities(q, k, bias).to(v.dtype) @ v
+
+
+def key_bias(mask: Tensor) -> Tensor:
+    """Bias of `attend` that hides padding: (B, M), True where there is a key -> (B, 1, 1, M).
+
+    -10,000 is BERT's number: its exponential is 0 in every type, and a row that has no keys at all stays finite.
+    """
+    return torch.where(mask, 0.0, HIDDEN)[:, None, None]
 
 
 def _products_are_faster(q: Tensor, k: Tensor) -> bool:

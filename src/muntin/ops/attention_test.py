@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from muntin.ops.attention import attend, temperature_scale, unit_vectors
+from muntin.ops.attention import attend, key_bias, temperature_scale, unit_vectors
 
 
 @pytest.mark.parametrize("backend", ["reference", "sdpa"])
@@ -35,6 +35,28 @@ def test_the_faster_way_in_bf16_is_the_same_attention(with_bias):
     assert rounded.dtype == torch.bfloat16
     torch.testing.assert_close(rounded.float(), attend(q, k, v, bias, "reference"), atol=0.05, rtol=0.05)
     torch.testing.assert_close(attend(q, k, v, bias, "auto"), attend(q, k, v, bias, "sdpa"))
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_hidden_keys_have_no_part_in_the_answer(backend, dtype):
+    random = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, n, 4, generator=random).to(dtype).requires_grad_() for n in (6, 5, 5))
+    mask = torch.tensor([[True] * 3 + [False] * 2, [True] * 5])
+    found = attend(q, k, v, key_bias(mask), backend)
+    short = attend(q[:1], k[:1, :, :3], v[:1, :, :3], None, backend)
+    torch.testing.assert_close(found[:1], short)
+    torch.testing.assert_close(found[1:], attend(q[1:], k[1:], v[1:], None, backend))
+    found.sum().backward()
+    assert not k.grad[0, :, 3:].any()
+    assert not v.grad[0, :, 3:].any()
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_sequence_of_padding_alone_stays_finite(backend, dtype):
+    q = torch.randn(1, 1, 3, 4).to(dtype)
+    assert attend(q, q, q, key_bias(torch.zeros(1, 3, dtype=torch.bool)), backend).isfinite().all()
 
 
 def test_temperature_is_at_least_one_hundredth():
