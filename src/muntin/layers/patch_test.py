@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from muntin.errors import UserError
-from muntin.layers.patch import ConvEmbed, PatchEmbed, PatchMerging, grid_size, merge_neighbours
+from muntin.layers.patch import ConvEmbed, DepthwiseConv, PatchEmbed, PatchMerging, grid_size, merge_neighbours
 
 
 @pytest.mark.parametrize(("size", "patch"), [((9,), (3,)), ((12, 20), (4, 4)), ((4, 6, 8), (2, 3, 4))])
@@ -77,3 +77,12 @@ def test_a_convolutional_embedding_refuses_what_does_not_fit():
         ConvEmbed(3, 8, (4, 4), (4, 4))(torch.randn(1, 2, 8, 8))
     with pytest.raises(UserError, match="smaller than one patch of 3x3"):
         ConvEmbed(3, 8, (7, 7), (4, 4), (2, 2))(torch.randn(1, 3, 2, 8))
+
+
+def test_every_channel_has_a_kernel_of_its_own():
+    torch.manual_seed(0)
+    ours, theirs = DepthwiseConv(4, 5), nn.Conv2d(4, 4, 5, padding=2, groups=4)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 4, 6, 9)
+    torch.testing.assert_close(ours(x), theirs(x))
+    assert DepthwiseConv(4, 3, bias=False).bias is None
