@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from muntin import catalog
 from muntin.layers.attention import PLAIN_BACKENDS
 from muntin.models import Swin
-from muntin.ops.window_attention import BACKENDS
+from muntin.ops.fast.window_attention import BACKENDS
 from muntin.tasks import Classification, Classifier, Distillation, SimMIM
 from muntin.weights.create import create_backbone, create_model
 from muntin.weights.folder import load_model, save_model

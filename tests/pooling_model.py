@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muntin.layers.blocks import PreNormBlock
-from muntin.layers.drop import DropPath, drop_path_ramp
+from muntin.layers.blocks import DropPath, Mlp, PreNormBlock, drop_path_ramp
 from muntin.layers.init import init_transformer
-from muntin.layers.mlp import Mlp
 from muntin.layers.patch import ConvEmbed
 from muntin.models import Features
 from muntin.models.fields import Blocks, check_fields

@@ -16,8 +16,8 @@ class TableBias(nn.Module):
     """Learned bias for every offset inside a window (Swin, sec. 3.2).
 
     window -> (table, index): a row for every offset, (prod(2 * window - 1), h), and the row of each pair of tokens,
-    (N, N). A smaller window, which small maps ask for, takes the offsets it needs. A larger one has no learned values: use
-    `resize_` first.
+    (N, N). A smaller window, which small maps ask for, takes the offsets it needs. A larger one has no learned values:
+    use `resize_` first.
     """
 
     def __init__(self, window: Size, heads: int):

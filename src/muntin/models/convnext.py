@@ -17,11 +17,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from muntin.errors import UserError
-from muntin.layers.depthwise import DepthwiseConv
-from muntin.layers.drop import DropPath, drop_path_ramp
-from muntin.layers.mlp import Mlp
-from muntin.layers.patch import ConvEmbed
-from muntin.layers.scale import LayerScale
+from muntin.layers.blocks import DropPath, LayerScale, Mlp, drop_path_ramp
+from muntin.layers.patch import ConvEmbed, DepthwiseConv
 
 from .backbone import Features
 from .fields import Blocks, PictureSize, check_fields

@@ -20,10 +20,8 @@ from typing import Annotated, Any, Literal
 from torch import Tensor, nn
 
 from muntin.errors import UserError
-from muntin.layers.depthwise import DepthwiseConv
-from muntin.layers.drop import DropPath, drop_path_ramp
-from muntin.layers.patch import check_picture
-from muntin.layers.scale import LayerScale
+from muntin.layers.blocks import DropPath, LayerScale, drop_path_ramp
+from muntin.layers.patch import DepthwiseConv, check_picture
 
 from .backbone import Features
 from .fields import LARGEST, Blocks, Within, check_fields

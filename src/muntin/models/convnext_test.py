@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from muntin.errors import UserError
-from muntin.layers.scale import LayerScale
+from muntin.layers.blocks import LayerScale
 from muntin.models.convnext import VARIANTS, ConvNeXt, ConvNeXtConfig
 
 TINY = ConvNeXtConfig(dims=(8, 16), depths=(2, 1))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.layers.patch import check_picture
-from muntin.ops.grouping import Size
+from muntin.ops.windows import Size
 
 from .fields import LARGEST, Blocks, PictureSize, Stages
 from .vit import ViT, ViTConfig, with_384

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.layers.attention import Attention, WindowAttention
-from muntin.ops.grouping import relative_position_index
+from muntin.ops.windows import relative_position_index
 
 _WITH_MAPS = (WindowAttention, Attention)
 

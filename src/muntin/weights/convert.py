@@ -30,7 +30,7 @@ from muntin.layers.patch import grid_size
 from muntin.models import Swin, SwinV2
 from muntin.models.swin import effective_windows
 from muntin.models.swin_v2 import log_spaced_offsets
-from muntin.ops.grouping import Size, relative_position_index
+from muntin.ops.windows import Size, relative_position_index
 from muntin.tasks import Classifier
 from muntin.weights.class_map import read_class_map
 from muntin.weights.create import create_model

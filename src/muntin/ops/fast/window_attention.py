@@ -49,9 +49,7 @@ def fast_window_attention(
     if backend == "auto":
         backend = choose_backend(qkv, math.prod(windows.window))
     if backend == "reference" or backend == "sdpa":
-        return window_attention(
-            qkv, table, index, windows, logit_scale=logit_scale, qkv_bias=qkv_bias, backend=backend
-        )
+        return window_attention(qkv, table, index, windows, logit_scale=logit_scale, qkv_bias=qkv_bias, backend=backend)
     s = None if logit_scale is None else temperature_scale(logit_scale)
     padded = fill_padding(qkv, windows.window, qkv_bias)
     return crop_grid(_boxwise(padded, table, index, s, windows, backend == "direct"), tuple(qkv.shape[1:-1]))
@@ -91,9 +89,7 @@ class _ByHand(torch.autograd.Function):
     """Both directions walk over (window class, images) boxes, and inside a box over (heads, windows) chunks."""
 
     @staticmethod
-    def forward(
-        ctx, qkv: Tensor, table: Tensor, index: Tensor, s: Tensor | None, w: Windows, keep: bool
-    ) -> Tensor:
+    def forward(ctx, qkv: Tensor, table: Tensor, index: Tensor, s: Tensor | None, w: Windows, keep: bool) -> Tensor:
         out = qkv.new_empty(*qkv.shape[:-1], qkv.shape[-1] // 3)
         bias = _Bias(table, index, w)
         keep, kept = keep and any(ctx.needs_input_grad), []
