@@ -43,7 +43,7 @@ class PoolFormer(nn.Module):
         super().__init__()
         check_fields(config)
         self.config, self.channels, self.embed_dim = config, config.dims, config.dims[0]
-        self.strides = tuple(4 * 2**i for i in range(len(config.dims)))
+        self.strides = tuple((4 * 2**i,) * 2 for i in range(len(config.dims)))
         patches = [(4, 4)] + [(2, 2)] * (len(config.dims) - 1)
         inputs = (config.in_chans, *config.dims)
         self.embeds = nn.ModuleList(ConvEmbed(i, dim, p, p) for i, dim, p in zip(inputs, config.dims, patches))

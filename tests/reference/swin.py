@@ -268,7 +268,7 @@ def check_simmim(case: Case) -> None:
     norm_target = case.config.get("norm_target") or {}
     side = norm_target.get("patch_size", 47) if norm_target.get("enable") else 0
     model = SimMIM(backbone_of(official, v2), normalised_target=side)
-    assert model.stride == case.config.get("encoder_stride", model.stride)
+    assert model.stride == (case.config.get("encoder_stride", model.stride[0]),) * 2
     model.load_state_dict(swin_files.read(case.under("weights/"), position_grid(official)).tensors)
     for ran, dtype in runs(model):
         image, mask = case.input("x", dtype), case.tensors["input/mask"].long()

@@ -88,7 +88,7 @@ class ConvNeXt(nn.Module):
         check_fields(config)
         self.config = config
         self.channels, self.embed_dim = config.dims, config.dims[0]
-        self.strides = tuple(config.patch[-1] * 2**i for i in range(len(config.dims)))
+        self.strides = tuple(tuple(p * 2**i for p in config.patch) for i in range(len(config.dims)))
         norm = nn.LayerNorm(config.dims[0], EPS) if config.patch_norm else None
         self.patch_embed = ConvEmbed(config.in_chans, config.dims[0], config.patch, config.patch, norm=norm)
         self.downsamples = nn.ModuleList(Downsample(a, b) for a, b in zip(config.dims, config.dims[1:]))

@@ -119,10 +119,10 @@ class Roadmap(nn.Module):
         stages = len(config.depths)
         widths = [config.width * 2**i for i in range(stages)]
         self.channels = tuple(w * (EXPANSION if config.block == "bottleneck" else 1) for w in widths)
-        self.strides = tuple(4 * 2**i for i in range(stages))
+        self.strides = tuple((4 * 2**i,) * 2 for i in range(stages))
         self.embed_dim = config.width  # a bottleneck widens it
         separate = config.downsampling != "in_blocks"
-        self._smallest = (self.strides[-1] if separate else 4 if config.stem == "patchify" else 1,) * 2
+        self._smallest = self.strides[-1] if separate else (4, 4) if config.stem == "patchify" else (1, 1)
         self.stem = self._stem()
         self.downsamples = nn.ModuleList(self._downsample(*dims) for dims in zip(self.channels, widths[1:]) if separate)
         self.stages = nn.ModuleList()

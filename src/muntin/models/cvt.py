@@ -169,7 +169,7 @@ class CvT(nn.Module):
         super().__init__()
         _check(config)
         self.config, self.channels, self.embed_dim = config, config.dims, config.dims[0]
-        self.strides = tuple(math.prod(config.embed_stride[: i + 1]) for i in range(len(config.dims)))
+        self.strides = tuple((math.prod(config.embed_stride[: i + 1]),) * 2 for i in range(len(config.dims)))
         self.embeds = nn.ModuleList(_embed(config, i) for i in range(len(config.dims)))
         self.class_tokens = nn.ParameterDict(
             {str(i): torch.empty(1, dim) for i, dim in enumerate(config.dims) if config.class_token[i]}

@@ -77,7 +77,7 @@ class ViT(nn.Module):
         self.config = config
         self._check()
         self.stem, channels, stride = self._stem()
-        self.channels, self.strides = (config.dim,), (stride * config.patch[-1],)
+        self.channels, self.strides = (config.dim,), (tuple(stride * p for p in config.patch),)
         self.embed_dim = config.dim
         self.patch_embed = ConvEmbed(channels, config.dim, config.patch, config.patch)
         self.prefix = self._prefix()

@@ -158,7 +158,7 @@ def adapt(
     elif hasattr(config, "grid"):
         with torch.device("meta"):
             stride = known.told.family.backbone(config, 0.0).strides[-1]  # type: ignore[index]
-        changes |= {"grid": tuple(side // stride for side in size)}
+        changes |= {"grid": tuple(side // s for side, s in zip(size, stride))}
 
     classes = known.told.num_classes or num_classes or 0
     adapted = create_model(known.named.name, num_classes=classes, **changes)
