@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from muntin.layers.position import TableBias
-from muntin.models.swin import Swin, SwinConfig
+from muntin.models.fields import GridSize
+from muntin.models.swin import Swin, SwinConfig, Window
 from muntin.ops.windows import Size, SmallMapRule, relative_position_index
 
 
@@ -29,8 +30,8 @@ def shrink_each_axis(size: Size, window: Size, shift: Size) -> tuple[Size, Size]
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSwinConfig(SwinConfig):
-    patch: Size = (2, 4, 4)
-    window: Size | tuple[Size, ...] = (8, 7, 7)
+    patch: GridSize = (2, 4, 4)
+    window: Window | tuple[Window, ...] = (8, 7, 7)
 
     @property
     def merged(self) -> Size:

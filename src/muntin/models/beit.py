@@ -70,10 +70,9 @@ class RelativeBias(nn.Module):
 @cached
 def index_with_class_token(grid: Size, device: torch.device) -> Tensor:
     """Row of the bias table for each (query, key) of a class token and the cells after it: (1 + N, 1 + N), int64."""
-    cells = relative_position_index(grid, device)
-    to_cell, to_class, to_itself = (math.prod(2 * side - 1 for side in grid) + i for i in range(3))
-    index = F.pad(cells, (1, 0, 1, 0), value=to_itself)
-    index[0, 1:], index[1:, 0] = to_cell, to_class
+    offsets = math.prod([2 * side - 1 for side in grid])
+    index = F.pad(relative_position_index(grid, device), (1, 0, 1, 0), value=offsets + 2)
+    index[0, 1:], index[1:, 0] = offsets, offsets + 1
     return index
 
 
