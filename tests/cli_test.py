@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -168,16 +167,14 @@ def test_evaluation_of_two_processes_equals_one(trained, photos, capsys):
     assert main(arguments) == 0
     one = json.loads(capsys.readouterr().out)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "muntin"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    two = subprocess.run([*launch, *arguments], capture_output=True, text=True, env=environment, timeout=300)
+    two = subprocess.run([*launch, *arguments], capture_output=True, text=True, timeout=300)
     assert two.returncode == 0, two.stderr
     assert json.loads(two.stdout) == one
 
 
 def test_mistake_under_torchrun_is_said_once_and_again_in_its_table():
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "muntin"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    ran = subprocess.run([*launch, "trian"], capture_output=True, text=True, env=environment, timeout=300)
+    ran = subprocess.run([*launch, "trian"], capture_output=True, text=True, timeout=300)
     sentence = "muntin: unknown verb 'trian': did you mean train? (muntin --help)"
     lines = ran.stderr.splitlines()
     assert lines.count(sentence) == 1

@@ -1,6 +1,5 @@
 """The ways in which a run can end before its time: one sentence, soon, with the right code, and it can be resumed."""
 
-import os
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from muntin.recipes import get, to_json
 from muntin.runs import tiny
 from muntin.runs.lock import locked
 
+SOON = 120  # seconds, on a busy machine
 SABOTAGE = Path(__file__).with_name("sabotage.py")
 
 
@@ -30,10 +30,9 @@ def train(folder: Path, what: str, *options: str, given=None) -> tuple[int, str,
     start = time.monotonic()
     done = subprocess.run(
         command,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         start_new_session=True,
     )
     return done.returncode, done.stderr, time.monotonic() - start
@@ -76,7 +75,7 @@ def test_a_killed_worker_ends_the_run_with_a_sentence(killed):
     assert code == 1
     assert_one_sentence(said)
     assert "a data worker process was lost" in said
-    assert seconds < 60
+    assert seconds < SOON
     assert newest(folder).name >= "step_00000002"  # batches that were read ahead may have served for more
 
 
@@ -106,7 +105,7 @@ def test_a_signal_to_all_processes_of_a_run_saves_it(what, whole, tmp_path):
     step = int(newest(tmp_path).name[-2:])
     assert step in (3, 4)
     assert f"interrupted after step {step}, saved in" in said
-    assert seconds < 60
+    assert seconds < SOON
     if what == "terminate_all":
         assert_resumes_to(whole, tmp_path, "--workers", "1")
 

@@ -3,9 +3,9 @@
 import ast
 import difflib
 import itertools
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -111,9 +111,9 @@ def test_help_loads_no_torch_and_answers_within_a_second():
         "tyro",
         *OPTIONAL,
     }
-    start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     subprocess.run([sys.executable, "-m", "muntin", "--help"], capture_output=True, check=True)
-    assert time.perf_counter() - start < 1
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 1  # of work, however busy the machine is
 
 
 def test_no_two_model_files_are_more_than_a_third_alike():

@@ -62,9 +62,7 @@ def live(folder: Path, phase: str, count: int, workers: int) -> int:
     resume = checkpoint.exist(folder / "run" / "checkpoints")
     command = [sys.executable, __file__, str(folder / "seen.jsonl"), phase, str(count), str(folder / "recipe.json")]
     options = ["--out", str(folder / "run"), "--workers", str(workers), "--resume" if resume else "--overwrite"]
-    done = subprocess.run(
-        [*command, *options], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
-    )
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300)
     assert done.returncode in (0, -signal.SIGKILL), done.stdout[-2000:] + done.stderr[-4000:]
     return done.returncode
 

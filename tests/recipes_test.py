@@ -25,15 +25,6 @@ from muntin.weights.folder import load_model, read_config
 RUN_FOLDER = {"recipe.json", "environment.json", "metrics.jsonl", "checkpoints", "model", "report.html", "summary.json"}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Models this small lose time to more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def twin(name: str):
     return tiny(get(name))
 

@@ -1,4 +1,4 @@
-"""What `--epochs` alone means: the schedule keeps its shape, warm-up and decays included."""
+"""What `--epochs` or `--updates` alone means: the schedule keeps its shape, warm-up and decays included."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import dataclasses
 import math
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from muntin.errors import UserError
 
 from .fields import named
 
@@ -14,37 +16,69 @@ if TYPE_CHECKING:
     from muntin.engine import Schedule
     from muntin.recipes import Recipe
 
+TWINS = (("epochs", "updates"), ("warmup_epochs", "warmup_updates"))  # one length in two units
+
 
 def keep_shape(recipe: Recipe, arguments: list[str], prog: str) -> Recipe:
-    """The recipe for the epochs that `arguments` ask for; what is counted in epochs keeps its share of them.
+    """The recipe for the length that `arguments` ask for; what follows from the length keeps its share of it.
 
     Otherwise three epochs of a recipe with ten of warm-up could not be had, and of twenty, half would be warm-up. It is
-    said on stderr. Whatever else `arguments` set is applied after this, and so wins.
+    said on stderr. Whatever else `arguments` set is applied after this, and so wins; a length in one unit takes the
+    place of the recipe's in the other.
+    Raises UserError where one length is given in both units.
     """
-    given = named(recipe, arguments, prog)
-    epochs, schedule = given.get("schedule.epochs", ""), recipe.schedule
-    if not epochs.isdecimal() or int(epochs) in (0, schedule.epochs):
-        return recipe  # nothing to do, or for `override` to refuse
-    shaped = stretched(schedule, int(epochs))
+    group = "schedule."
+    given = {
+        name.removeprefix(group).replace("-", "_"): value
+        for name, value in named(recipe, arguments, prog).items()
+        if name.startswith(group)
+    }
+    schedule = recipe.schedule
+    for twins in TWINS:
+        if given.keys() >= set(twins):
+            raise UserError(f"--{' and --'.join(twins).replace('_', '-')} say the same in two units; give one of them")
+    for unit in ("epochs", "updates"):
+        length = given.get(unit, "")
+        if length.isdecimal() and int(length) not in (
+            0,
+            getattr(schedule, unit),
+        ):  # others are for `override` to refuse
+            schedule = stretched(schedule, **{unit: int(length)})
+            _say(recipe.schedule, schedule, unit, given)
+    replaced: dict[str, Any] = {one: 0 for twins in TWINS[1:] for one, other in (twins, twins[::-1]) if other in given}
+    schedule = dataclasses.replace(schedule, **replaced)
+    return dataclasses.replace(recipe, schedule=schedule)
+
+
+def stretched(schedule: Schedule, *, epochs: int = 0, updates: int = 0) -> Schedule:
+    """The same curve over another number of epochs, or of updates.
+
+    A warm-up in the unit of the old length gets its share of the new one, in the new unit; in the other unit it stays.
+    Milestones are whole epochs, none within the warm-up.
+    """
+    factor = (epochs or updates) / (schedule.epochs or schedule.updates)
+    warmup = (schedule.warmup_epochs if schedule.epochs else schedule.warmup_updates) * factor
+    changes: dict[str, Any] = {"epochs": epochs, "updates": updates}
+    if warmup and epochs:
+        changes |= {"warmup_epochs": round(warmup, 4), "warmup_updates": 0}
+    elif warmup:
+        changes |= {"warmup_epochs": 0, "warmup_updates": round(warmup)}
+    if epochs and schedule.epochs:
+        first = math.ceil(changes.get("warmup_epochs", 0))
+        changes["milestones"] = tuple(max(int(m * factor), first) for m in schedule.milestones)
+    if epochs and schedule.epochs and schedule.kind == "step":
+        changes["decay_epochs"] = round(schedule.decay_epochs * factor, 4)
+    return dataclasses.replace(schedule, **changes)
+
+
+def _say(before: Schedule, after: Schedule, unit: str, given: dict[str, str]) -> None:
+    """Say what follows from the new length, but for what is given itself."""
     changes = [
-        f"{name} {getattr(schedule, name)} -> {getattr(shaped, name)}"
-        for name in ("warmup_epochs", "milestones", "decay_epochs")
-        if getattr(schedule, name) != getattr(shaped, name) and f"schedule.{name.replace('_', '-')}" not in given
+        f"{name} {getattr(before, name)} -> {getattr(after, name)}"
+        for name in ("warmup_epochs", "warmup_updates", "milestones", "decay_epochs")
+        if getattr(before, name) != getattr(after, name) and name not in given
     ]
     if changes and os.environ.get("RANK", "0") == "0":
-        said = f"{epochs} epochs instead of {schedule.epochs}, in the same shape: {', '.join(changes)}"
+        old = getattr(before, unit) or (f"{before.epochs} epochs" if before.epochs else f"{before.updates} updates")
+        said = f"{given[unit]} {unit} instead of {old}, in the same shape: {', '.join(changes)}"
         print(said, file=sys.stderr)
-    return dataclasses.replace(recipe, schedule=shaped)
-
-
-def stretched(schedule: Schedule, epochs: int) -> Schedule:
-    """The same curve over another number of epochs. Milestones are whole epochs, none within the warm-up."""
-    factor = epochs / schedule.epochs
-    warmup = round(schedule.warmup_epochs * factor, 4)
-    return dataclasses.replace(
-        schedule,
-        epochs=epochs,
-        warmup_epochs=warmup,
-        milestones=tuple(max(int(m * factor), math.ceil(warmup)) for m in schedule.milestones),
-        decay_epochs=round(schedule.decay_epochs * factor, 4) if schedule.kind == "step" else schedule.decay_epochs,
-    )

@@ -132,7 +132,7 @@ class Run:
         self.task, self.train, self.evaluation = task, train, evaluation
         self.optim, self.training, self.device = optim, training, next(task.parameters()).device
         per_epoch = _updates_per_epoch(train, training)
-        self.timetable = Timetable(schedule.epochs * per_epoch, per_epoch, training)
+        self.schedule, self.timetable = schedule, Timetable(schedule.length(per_epoch), per_epoch, training)
         parallel.broadcast(task)
         self.ema = Ema(task, training.ema) if training.ema else None
         self.optimizer = build_optimizer(task, optim, training.batch_size)
@@ -266,7 +266,9 @@ class Run:
         if (parts := world * self.training.accumulate) > 1:
             share += f" = {batch_size // parts} x {world} processes x {self.training.accumulate} micro-steps"
         start = f"resuming after step {self.state.update}: " if self.state.update else ""
-        length = f"{self.timetable.epochs} epochs of {self.timetable.updates_per_epoch} updates"
+        table = self.timetable
+        length = f"{table.updates} updates in" if self.schedule.updates else f"{table.epochs}"
+        length += f" epochs of {table.updates_per_epoch} updates"
         return f"{start}{length} · {share} · {rate}"
 
     def _interrupted(self) -> KeyboardInterrupt:

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from muntin.engine import checkpoint
-from muntin.engine.toys_test import Toys, fit_toy, top1, without_speed
+from muntin.engine.toys_test import Toys, assert_equal_states, fit_toy, top1, without_speed
 from muntin.errors import UserError
 
 
@@ -74,6 +74,20 @@ def test_evaluations_and_checkpoints_come_as_often_as_wanted(tmp_path):
     assert [p.name for p in sorted((tmp_path / "checkpoints").iterdir())] == ["step_00000018", "step_00000030"]
     steps = [line["step"] for line in result.history if line["split"] == "train"]
     assert steps == [4, 6, 8, 12, 16, 18, 20, 24, 28, 30]
+
+
+def test_an_evaluation_in_the_middle_of_an_epoch_that_fails_is_made_up_for_on_resuming(tmp_path):
+    def broken(task):
+        raise UserError("no picture")
+
+    how = {"training": {"eval_steps": 4, "save_every": 0}, "best_by": "top1"}
+    whole = fit_toy(tmp_path / "whole", evaluate=top1, **how)
+    with pytest.raises(UserError, match="no picture"):
+        fit_toy(tmp_path / "parts", evaluate=broken, **how)
+    parts = fit_toy(tmp_path / "parts", evaluate=top1, resume=True, **how)
+    assert [line["step"] for line in parts.history if line["split"] == "val"] == [4, 6, 8, 12, 16, 18]
+    assert without_speed(parts.history) == without_speed(whole.history)
+    assert_equal_states(parts.task.state_dict(), whole.task.state_dict())
 
 
 @pytest.mark.parametrize("moment", ["before the evaluation", "in the evaluation"])

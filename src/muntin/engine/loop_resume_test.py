@@ -38,6 +38,34 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, stopped_at):
     assert any(name.startswith("ema/") for name in last[0])
 
 
+@pytest.mark.parametrize("stopped_at", [(0, 3), (1, 1), (1, 9), (2, 2)])
+def test_a_run_of_updates_goes_on_as_if_it_had_never_stopped(tmp_path, stopped_at):
+    """14 updates in epochs of 6, with evaluations and checkpoints in the middle of them."""
+
+    def run(out, train, **more):
+        training = {"batch_size": 4, "accumulate": 2, "ema": 0.9, "log_every": 4, "eval_every": 0, "eval_steps": 5}
+        schedule = {"kind": "poly", "epochs": 0, "updates": 14, "warmup_epochs": 0, "warmup_updates": 4}
+        task = Toy(dropout=0.3, norm=True)
+        return fit_toy(out, task, train, training=training, schedule=schedule, evaluate=top1, best_by="top1", **more)
+
+    def interrupt(epoch, number):
+        if (epoch, number) == stopped_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    whole = run(tmp_path / "whole", Toys(2))
+    assert [line["step"] for line in whole.history if line["split"] == "val"] == [5, 10, 14]
+    assert [line["epoch"] for line in whole.history if line["split"] == "val"] == [1, 2, 3]
+    assert [line["step"] for line in whole.history if line["split"] == "train"] == [4, 6, 8, 12, 14]
+    train = Toys(2)
+    train.before_batch = interrupt
+    with pytest.raises(KeyboardInterrupt, match="saved in"):
+        run(tmp_path / "parts", train)
+    resumed = run(tmp_path / "parts", Toys(2), resume=True)
+    assert without_speed(resumed.history) == without_speed(whole.history)
+    assert (resumed.metrics, without_speed([resumed.best])) == (whole.metrics, without_speed([whole.best]))
+    assert_equal_states(resumed.task.state_dict(), whole.task.state_dict())
+
+
 def test_a_finished_run_can_be_resumed_to_its_result(tmp_path):
     first = fit_toy(tmp_path, evaluate=top1, best_by="top1")
     again = fit_toy(tmp_path, evaluate=top1, best_by="top1", resume=True)

@@ -63,6 +63,17 @@ def test_checkpoints_come_in_the_middle_of_an_epoch_where_wanted(tmp_path):
     assert saved == [4, 8, 12, 16, 18]
 
 
+def test_a_run_of_updates_says_so_and_ends_after_them(tmp_path, capsys):
+    schedule = {"epochs": 0, "updates": 14, "warmup_epochs": 0, "warmup_updates": 3}
+    result = fit_toy(tmp_path, schedule=schedule, training={"keep_last": 9})
+    saved = [int(path.name[-2:]) for path in sorted((tmp_path / "checkpoints").iterdir())]
+    assert saved == [6, 12, 14]
+    assert [(line["epoch"], line["step"]) for line in result.history] == [(1, 6), (2, 12), (3, 14)]
+    said = capsys.readouterr().out
+    assert "14 updates in epochs of 6 updates · 4 samples an update" in said
+    assert "epoch 3/3 · step 14/14" in said
+
+
 def test_recomputing_activations_changes_no_number(tmp_path):
     """So a run that is out of memory may be resumed with it."""
     plain, less = (

@@ -1,4 +1,4 @@
-"""The papers' optimizers: what decays, and how fast each depth learns.
+"""The papers' optimizers: what decays, and how fast each depth and each part learns.
 
 Weight decay skips 1-D parameters, biases, and what a module names in `no_weight_decay()` (Swin, optimizer.py).
 Layer-wise decay of the learning rate (BEiT, SimMIM fine-tuning) follows `task.layers()`, never the names of parameters.
@@ -6,6 +6,7 @@ Layer-wise decay of the learning rate (BEiT, SimMIM fine-tuning) follows `task.l
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -14,7 +15,7 @@ from torch import nn
 
 from muntin.engine.lamb import Lamb
 from muntin.engine.ranges import above_zero, listed, not_negative, require
-from muntin.errors import UserError
+from muntin.errors import UserError, unknown
 
 Kind = Literal["adamw", "sgd", "lamb"]
 
@@ -44,6 +45,9 @@ class Optim:
     """Largest norm of all gradients together; longer ones are scaled down to it. 0: off."""
     layer_decay: float = 1.0
     """Each layer's learning rate as a factor of the next deeper layer's, in (0, 1]. 1: all learn alike."""
+    lr_factors: tuple[tuple[str, float], ...] = ()
+    """Learning rates of parts of the task as factors, such as `backbone 0.1`; other parts have 1. They multiply
+    `layer_decay`."""
 
     def __post_init__(self) -> None:
         require(
@@ -58,8 +62,13 @@ class Optim:
                 "momentum": (0 <= self.momentum < 1, "at least 0 and below 1"),
                 "clip_grad": not_negative(self.clip_grad),
                 "layer_decay": (0 < self.layer_decay <= 1, "above 0 and at most 1 (1: off)"),
+                "lr_factors": (self._factors_fit(), "names of parts, each once and with a finite factor above 0"),
             },
         )
+
+    def _factors_fit(self) -> bool:
+        names = [name for name, _ in self.lr_factors]
+        return len(set(names)) == len(names) and all(0 < factor < math.inf for _, factor in self.lr_factors)
 
     def scale(self, batch_size: int) -> float:
         """What every learning rate is multiplied by for `batch_size` samples an update."""
@@ -71,27 +80,29 @@ def parameter_groups(task: nn.Module, optim: Optim) -> list[dict[str, Any]]:
 
     `depth` is the position in `task.layers()` of the group of modules that holds the parameter; parameters outside of
     `layers()`, such as the head's, come last. lr_scale = layer_decay ** (deepest - depth), so the deepest learns at the
-    full rate. With layer_decay 1 all depths are alike and share one group (and one kernel launch).
-    Raises ValueError where `layers()` holds a parameter twice or one that is not the task's, and where
-    `no_weight_decay()` names a parameter that is not there.
+    full rate, times the factor of the part of `task.parts()` that holds the parameter, if `lr_factors` names it.
+    With layer_decay 1 all depths are alike. What is alike shares one group (and one kernel launch).
+    Raises UserError where `lr_factors` names no part of the task; ValueError where `layers()` or `parts()` hold a
+    parameter twice or one that is not the task's, and where `no_weight_decay()` names one that is not there.
     """
     names = {parameter: name for name, parameter in task.named_parameters()}
-    depth_of = _depths(task, names)
+    depth_of, factor_of = _depths(task, names), _factors(task, optim, names)
     exempt = _exempt(task)
     deepest = max([*depth_of.values(), 0])
-    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    groups: dict[tuple[int, bool, float], dict[str, Any]] = {}
     for parameter, name in names.items():
         if not parameter.requires_grad:
             continue
         decays = parameter.ndim > 1 and name.rpartition(".")[2] != "bias" and parameter not in exempt
         depth = depth_of[parameter] if optim.layer_decay != 1 else deepest
+        factor = factor_of.get(parameter, 1.0)
         group = groups.setdefault(
-            (depth, decays),
+            (depth, decays, factor),
             {
                 "params": [],
                 "names": [],
                 "weight_decay": optim.weight_decay if decays else 0.0,
-                "lr_scale": optim.layer_decay ** (deepest - depth),
+                "lr_scale": optim.layer_decay ** (deepest - depth) * factor,
                 "depth": depth,
             },
         )
@@ -132,6 +143,24 @@ def _depths(task: nn.Module, names: dict[nn.Parameter, str]) -> dict[nn.Paramete
             if depth_of.setdefault(parameter, depth) != depth:
                 raise ValueError(f"{names[parameter]} is in layers()[{depth_of[parameter]}] and in layers()[{depth}]")
     return {parameter: depth_of.get(parameter, len(layers)) for parameter in names}
+
+
+def _factors(task: nn.Module, optim: Optim, names: dict[nn.Parameter, str]) -> dict[nn.Parameter, float]:
+    """The factors of the parameters that are in a part which `lr_factors` names."""
+    parts: dict[str, nn.Module] = task.parts() if optim.lr_factors else {}  # type: ignore[operator]
+    part_of: dict[nn.Parameter, str] = {}
+    factor_of: dict[nn.Parameter, float] = {}
+    for part, factor in optim.lr_factors:
+        if part not in parts:
+            raise unknown("part", part, parts, see="lr_factors names the parts of the task that is trained")
+        for parameter in parts[part].parameters():
+            if parameter not in names:
+                shape = tuple(parameter.shape)
+                raise ValueError(f"parts()['{part}'] holds a parameter of shape {shape} that is not the task's")
+            if part_of.setdefault(parameter, part) != part:
+                raise ValueError(f"{names[parameter]} is in parts()['{part_of[parameter]}'] and in parts()['{part}']")
+            factor_of[parameter] = factor
+    return factor_of
 
 
 def _exempt(task: nn.Module) -> set[nn.Parameter]:

@@ -28,6 +28,9 @@ class Stack(nn.Module):
     def layers(self):
         return [[block] for block in self.blocks]
 
+    def parts(self):
+        return {"backbone": self.blocks, "head": self.head}
+
 
 def _by_name(groups):
     return {name: group for group in groups for name in group["names"]}
@@ -53,6 +56,59 @@ def test_a_head_listed_as_the_last_layer_has_the_full_rate_too():
     task.layers = lambda: [[task.blocks[0]], [task.blocks[1]], [task.head]]
     groups = _by_name(parameter_groups(task, Optim(layer_decay=0.5)))
     assert [groups[n]["lr_scale"] for n in ("blocks.0.table", "blocks.1.table", "head.weight")] == [0.25, 0.5, 1.0]
+
+
+def test_factors_of_parts_multiply_those_of_layers():
+    optim = Optim(layer_decay=0.5, lr_factors=(("backbone", 0.1), ("head", 3.0)))
+    groups = _by_name(parameter_groups(Stack(depth=2), optim))
+    scales = [groups[n]["lr_scale"] for n in ("blocks.0.linear.weight", "blocks.1.norm.bias", "head.weight")]
+    assert scales == [0.25 * 0.1, 0.5 * 0.1, 3.0]
+
+
+def test_a_part_without_a_factor_learns_at_the_full_rate_and_parameters_of_no_part_too():
+    task = Stack(depth=1)
+    task.parts = lambda: {"tables": task.blocks[0].cpb, "head": task.head}
+    groups = _by_name(parameter_groups(task, Optim(lr_factors=(("tables", 0.5),))))
+    scales = {name: group["lr_scale"] for name, group in groups.items()}
+    assert {name for name, scale in scales.items() if scale == 0.5} == {"blocks.0.cpb.0.weight", "blocks.0.cpb.0.bias"}
+    assert set(scales.values()) == {0.5, 1.0}
+
+
+def test_without_layer_decay_a_factor_makes_two_groups_more_however_deep():
+    groups = parameter_groups(Stack(depth=5), Optim(lr_factors=(("backbone", 0.1),)))
+    assert [(group["lr_scale"], group["weight_decay"]) for group in groups] == [
+        (0.1, 0.0),
+        (1.0, 0.0),
+        (0.1, 0.05),
+        (1.0, 0.05),
+    ]
+
+
+@pytest.mark.parametrize("layer_decay", [1.0, 0.9])
+def test_factors_of_1_change_neither_groups_nor_their_order(layer_decay):
+    task = Stack()
+    plain = parameter_groups(task, Optim(layer_decay=layer_decay))
+    named = parameter_groups(task, Optim(layer_decay=layer_decay, lr_factors=(("backbone", 1.0), ("head", 1.0))))
+    assert [{**group, "params": 0} for group in named] == [{**group, "params": 0} for group in plain]
+
+
+def test_a_part_that_is_not_there_is_refused_with_the_nearest():
+    with pytest.raises(UserError, match="unknown part 'backbon': did you mean backbone"):
+        parameter_groups(Stack(), Optim(lr_factors=(("backbon", 0.1),)))
+
+
+def test_a_parameter_in_two_parts_is_an_error():
+    task = Stack()
+    task.parts = lambda: {"all": task, "head": task.head}
+    with pytest.raises(ValueError, match=r"head\.weight is in parts\(\)\['all'\] and in parts\(\)\['head'\]"):
+        parameter_groups(task, Optim(lr_factors=(("all", 0.1), ("head", 0.2))))
+
+
+def test_a_stranger_in_the_parts_is_an_error():
+    task = Stack()
+    task.parts = lambda: {"teacher": nn.Linear(2, 2)}
+    with pytest.raises(ValueError, match="not the task's"):
+        parameter_groups(task, Optim(lr_factors=(("teacher", 0.1),)))
 
 
 @pytest.mark.parametrize("layer_decay", [1.0, 0.9])
@@ -156,7 +212,14 @@ class Rows:
 
 
 @pytest.mark.parametrize(
-    "values", [{"kind": "adamw"}, {"kind": "sgd"}, {"kind": "sgd", "momentum": 0.0}, {"kind": "lamb"}]
+    "values",
+    [
+        {"kind": "adamw"},
+        {"kind": "adamw", "lr_factors": (("backbone", 0.5), ("head", 2.0))},
+        {"kind": "sgd"},
+        {"kind": "sgd", "momentum": 0.0},
+        {"kind": "lamb"},
+    ],
 )
 def test_every_kind_learns_and_goes_on_after_a_stop_as_if_there_had_been_none(tmp_path, values):
     def run(out, rows, **how):
@@ -195,6 +258,12 @@ def test_every_kind_learns_and_goes_on_after_a_stop_as_if_there_had_been_none(tm
         ({"lr_batch": -1}, "lr_batch is -1"),
         ({"betas": (2.0, 3.0)}, r"betas is \(2.0, 3.0\); it must be two numbers, each at least 0 and below 1"),
         ({"betas": (0.9, float("nan"))}, "betas is"),
+        (
+            {"lr_factors": (("head", 0.0),)},
+            "lr_factors is .* names of parts, each once and with a finite factor above 0",
+        ),
+        ({"lr_factors": (("head", 1.0), ("head", 2.0))}, "lr_factors is"),
+        ({"lr_factors": (("head", float("inf")),)}, "lr_factors is"),
         ({"eps": -1.0}, "eps is -1.0; it must be a finite number above 0"),
     ],
 )

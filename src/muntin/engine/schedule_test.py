@@ -94,7 +94,7 @@ def test_an_inclusive_warm_up_ends_at_the_peak():
 def test_layer_decay_scales_the_whole_curve_on_convnexts_clock_and_the_peak_alone_on_others():
     def rates(clock):
         schedule = Schedule(clock=clock, epochs=2, warmup_epochs=0, min_lr=1e-6)
-        return [schedule.layer_lr(update, 5e-5, 0.01, 4) for update in range(8)], _rates(schedule, 5e-5, 4)
+        return [schedule.lr(update, 5e-5, 4, scale=0.01) for update in range(8)], _rates(schedule, 5e-5, 4)
 
     layer, head = rates("inclusive_update")
     assert layer == pytest.approx([0.01 * rate for rate in head])
@@ -125,10 +125,83 @@ def test_a_fraction_of_an_epoch_can_be_warm_up():
     assert [schedule.lr(u, 1.0, 4) for u in (1, 2, 3)] == [0.0, 0.5, 1.0]
 
 
+def _mmcv(t, base, total, warmup, ratio, power, end):
+    """One group's rate at iteration t as mmcv's hook computes it: the curve of all iterations, then the warm-up."""
+    regular = (base - end) * (1 - t / total) ** power + end
+    if t >= warmup:
+        return regular
+    k = (1 - t / warmup) * (1 - ratio)
+    return regular * (1 - k)
+
+
+@pytest.mark.parametrize(("power", "end"), [(1.0, 0.0), (0.9, 1e-6), (2.0, 1e-5)])
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_poly_is_mmcvs(power, end, scale):
+    base, ratio = 6e-5, 1e-6
+    schedule = Schedule(
+        kind="poly",
+        clock="update",
+        epochs=0,
+        updates=160,
+        warmup_epochs=0,
+        warmup_updates=15,
+        warmup_lr=ratio * base,
+        min_lr=end,
+        power=power,
+    )
+    ours = [schedule.lr(update, base, 7, scale) for update in range(160)]
+    expected = [_mmcv(t, base * scale, 160, 15, ratio, power, end) for t in range(160)]
+    assert ours == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("clock", ["late_update", "update", "inclusive_update"])
+@pytest.mark.parametrize("kind", ["cosine", "linear", "linear_to_min", "poly"])
+def test_a_length_in_updates_is_that_in_epochs(kind, clock):
+    shared = {"kind": kind, "clock": clock, "warmup_lr": 1e-6, "min_lr": 1e-5}
+    in_epochs = Schedule(epochs=8, warmup_epochs=1.5, **shared)
+    in_updates = Schedule(epochs=0, updates=80, warmup_epochs=0, warmup_updates=15, **shared)
+    assert [in_updates.lr(u, 1e-3, 10) for u in range(80)] == [in_epochs.lr(u, 1e-3, 10) for u in range(80)]
+    assert in_updates.length(10) == in_epochs.length(10) == 80
+    # and with another number of updates an epoch it is the same curve
+    assert [in_updates.lr(u, 1e-3, 7) for u in range(80)] == [in_updates.lr(u, 1e-3, 10) for u in range(80)]
+
+
+def test_warm_up_in_updates_goes_with_decays_at_epochs():
+    schedule = Schedule(
+        kind="multistep", clock="update", epochs=4, warmup_epochs=0, warmup_updates=5, warmup_lr=0, milestones=(2, 3)
+    )
+    rates = [schedule.lr(update, 1.0, 10) for update in range(40)]
+    assert rates == pytest.approx([0, 0.2, 0.4, 0.6, 0.8] + [1.0] * 15 + [0.1] * 10 + [0.01] * 10)
+
+
+def test_a_warm_up_that_is_longer_than_the_run_is_refused():
+    with pytest.raises(UserError, match=r"the warm-up takes 60 updates and the whole run 50 \(20 an epoch\)"):
+        Schedule(epochs=0, updates=50, warmup_epochs=3).length(20)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"updates": 5}, "epochs is 300 and updates is 5; give one of them, the other as 0"),
+        ({"warmup_updates": 5}, "warmup_epochs is 20 and warmup_updates is 5; give one of them, the other as 0"),
+        ({"epochs": 0, "updates": 5, "clock": "epoch"}, "updates is 5, and the clock 'epoch' counts epochs"),
+        ({"warmup_epochs": 0, "warmup_updates": 5, "clock": "late_epoch"}, "warmup_updates is 5, and the clock"),
+        ({"epochs": 0, "updates": 5, "kind": "step"}, "updates is 5, and 'step' decays the rate at epochs"),
+    ],
+)
+def test_lengths_in_two_units_are_refused(values, says):
+    with pytest.raises(UserError, match=says):
+        Schedule(**values)
+
+
 @pytest.mark.parametrize(
     "values",
     [
         {"epochs": 0},
+        {"epochs": 0, "updates": -1},
+        {"epochs": 0, "updates": 5, "warmup_epochs": 0, "warmup_updates": 6},
+        {"warmup_epochs": 0, "warmup_updates": -1},
+        {"power": 0.0},
         {"epochs": 2, "warmup_epochs": 3},
         {"warmup_epochs": float("nan")},
         {"warmup_lr": -1e-6},

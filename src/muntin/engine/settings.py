@@ -9,7 +9,16 @@ from muntin.engine.precision import Precision
 from muntin.engine.ranges import at_least, listed, require
 from muntin.errors import UserError
 
-COUNTS_FROM_0 = ("workers", "threads", "save_every", "save_steps", "eval_every", "log_every", "skip_nonfinite")
+COUNTS_FROM_0 = (
+    "workers",
+    "threads",
+    "save_every",
+    "save_steps",
+    "eval_every",
+    "eval_steps",
+    "log_every",
+    "skip_nonfinite",
+)
 COUNTS_FROM_1 = ("batch_size", "accumulate", "keep_last")
 
 
@@ -42,7 +51,9 @@ class Training:
     keep_last: int = 2
     """Newest checkpoints to keep, beside the best."""
     eval_every: int = 1
-    """Epochs between two evaluations; the last epoch is always evaluated. 0: only the last."""
+    """Epochs between two evaluations; the end of training always has one. 0: only the end."""
+    eval_steps: int = 0
+    """Updates between two evaluations, in the middle of an epoch too; 0: only those of `eval_every`."""
     log_every: int = 0
     """Updates between two train lines in metrics.jsonl; each epoch ends with one. 0: only those."""
     skip_nonfinite: int = 0

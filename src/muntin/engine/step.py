@@ -71,7 +71,7 @@ class Step:
         """
         buffers = [(buffer, buffer.clone()) for buffer in self._task.buffers()] if may_skip else []
         for group in self._optimizer.param_groups:
-            group["lr"] = self._schedule.layer_lr(update, self._peak, group["lr_scale"], self._updates_per_epoch)
+            group["lr"] = self._schedule.lr(update, self._peak, self._updates_per_epoch, group["lr_scale"])
         names, values = self._gradients(update, batches)
         if self._world > 1:
             # The losses and the wish to stop travel together: one small exchange an update.

@@ -38,14 +38,16 @@ class Timetable:
         return self.ends_epoch(update) or _every(self.training.log_every, update)
 
     def evaluates(self, update: int) -> bool:
-        return self._due(update, self.training.eval_every)
+        return self._due(update, self.training.eval_every, self.training.eval_steps)
 
     def saves(self, update: int) -> bool:
-        return self._due(update, self.training.save_every) or _every(self.training.save_steps, update)
+        return self._due(update, self.training.save_every, self.training.save_steps)
 
-    def _due(self, update: int, epochs: int) -> bool:
-        """Whether what happens every `epochs` epochs, and at the end, happens after an update."""
-        return update == self.updates or (self.ends_epoch(update) and _every(epochs, self.epoch(update)))
+    def _due(self, update: int, epochs: int, steps: int) -> bool:
+        """Whether what happens every `epochs` epochs, every `steps` updates and at the end happens after an update."""
+        if update == self.updates or _every(steps, update):
+            return True
+        return self.ends_epoch(update) and _every(epochs, self.epoch(update))
 
 
 def _every(count: int, number: int) -> bool:

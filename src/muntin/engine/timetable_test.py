@@ -15,6 +15,7 @@ def _slow(epochs, per_epoch, training):
             ended, last = number == per_epoch, epoch == epochs
             logs = ended or (training.log_every and update % training.log_every == 0)
             evaluates = ended and (last or (training.eval_every and epoch % training.eval_every == 0))
+            evaluates = evaluates or (training.eval_steps and update % training.eval_steps == 0)
             saves = ended and (last or (training.save_every and epoch % training.save_every == 0))
             saves = saves or (training.save_steps and update % training.save_steps == 0)
             found.append((epoch, ended, bool(logs), bool(evaluates), bool(saves)))
@@ -24,7 +25,9 @@ def _slow(epochs, per_epoch, training):
 @pytest.mark.parametrize("per_epoch", [1, 3, 4])
 def test_a_run_of_whole_epochs_does_everything_when_it_is_due(per_epoch):
     for every, steps in itertools.product([0, 1, 2], [0, 2, 5]):
-        training = Training(eval_every=every, save_every=every + 1, log_every=steps, save_steps=steps)
+        training = Training(
+            eval_every=every, eval_steps=steps and 7, save_every=every + 1, log_every=steps, save_steps=steps
+        )
         table = Timetable(5 * per_epoch, per_epoch, training)
         found = [
             (table.epoch(u), table.ends_epoch(u), table.logs(u), table.evaluates(u), table.saves(u))

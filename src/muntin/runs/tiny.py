@@ -35,7 +35,9 @@ def tiny(recipe: Recipe) -> Recipe:
         schedule=replace(
             schedule,
             epochs=2,
-            warmup_epochs=0.5 if schedule.warmup_epochs else 0,
+            updates=0,
+            warmup_epochs=0.5 if schedule.warmup_epochs or schedule.warmup_updates else 0,
+            warmup_updates=0,
             milestones=schedule.milestones and (1,),
         ),
         training=replace(training, batch_size=20 * training.accumulate, workers=0, compile=False, threads=1),

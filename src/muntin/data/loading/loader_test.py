@@ -233,7 +233,7 @@ def test_a_worker_killed_in_a_later_epoch_is_noticed_at_once():
 
     with pytest.raises(RunError, match="a data worker process was lost"):
         kill_and_go_on()
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60  # on a busy machine; without notice it would wait for ever
 
 
 def test_the_loss_of_a_worker_alone_is_translated():

@@ -109,7 +109,7 @@ def test_claims_cost_neither_time_nor_memory():
     extended.type, extended.size = tarfile.XHDTYPE, 2**20
     many = tarfile.TarInfo("x").tobuf(tarfile.USTAR_FORMAT) * 20_000
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     for content in (
         longname.tobuf(tarfile.GNU_FORMAT) + bytes(4 * BLOCK),
         extended.tobuf(tarfile.USTAR_FORMAT) + b"9" * 2**20 + bytes(BLOCK),
@@ -119,7 +119,7 @@ def test_claims_cost_neither_time_nor_memory():
             _walk(content)
     assert sum(1 for _ in members(io.BytesIO(many + bytes(BLOCK)), "many.tar")) == 20_000
     assert tracemalloc.get_traced_memory()[1] < 2**26
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     tracemalloc.stop()
 
 
