@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from muntin.data.sources.source import Sample
 from muntin.errors import UserError, sides
 
 
@@ -49,3 +50,7 @@ class MaskGenerator:
         for axis, times in enumerate(self.times):
             mask = mask.repeat(times, axis=axis)
         return torch.from_numpy(mask)
+
+    def prepare(self, sample: Sample, rng: np.random.Generator, training: bool) -> Sample:
+        """A task's `prepare`: adds inputs["mask"], drawn in training and in evaluation alike."""
+        return sample._replace(inputs=sample.inputs | {"mask": self(rng)})
