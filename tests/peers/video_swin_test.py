@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from muntin.catalog.cost import count_multiply_adds
 from muntin.layers.attention import WindowAttention
 from muntin.models.swin import effective_windows
 from muntin.ops.fast.window_attention import BACKENDS
@@ -60,6 +61,12 @@ def test_strides_and_windows_are_true_in_time():
     assert ours().strides == ((2, 4, 4), (2, 8, 8), (2, 16, 16), (2, 32, 32))
     assert effective_windows(VideoSwinConfig(), (32, 224, 224)) == ((8, 7, 7),) * 4
     assert effective_windows(VideoSwinConfig(), (8, 112, 64)) == ((4, 7, 7), (4, 7, 7), (4, 7, 4), (4, 4, 2))
+
+
+def test_multiply_adds_are_the_papers():
+    with torch.device("meta"):
+        model = VideoSwin(VideoSwinConfig())
+    assert count_multiply_adds(model, (3, 32, 224, 224)) / 1e9 == pytest.approx(88, rel=0.005)  # table 4, Swin-T
 
 
 def test_every_attention_backend_gives_the_same_gradients():
