@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -28,8 +28,16 @@ from muntin.engine import parallel
 from muntin.errors import UserError, sides
 from muntin.models.backbone import Backbone
 from muntin.ops.windows import Size
-from muntin.recipes.recipe import DistillationChoice, ModelChoice, Recipe
-from muntin.tasks import Classification, Classifier, Distillation, SimMIM, hard_distillation, soft_distillation
+from muntin.recipes import ModelChoice, Recipe
+from muntin.tasks import (
+    Classification,
+    Classifier,
+    Distillation,
+    DistillationChoice,
+    SimMIM,
+    hard_distillation,
+    soft_distillation,
+)
 from muntin.weights.class_map import read_class_map
 from muntin.weights.create import create_model, variant_windows
 from muntin.weights.load import load_weights
@@ -81,7 +89,7 @@ def build(recipe: Recipe, device: torch.device) -> Parts:
     )
     train = loader(
         source,
-        train_transform(recipe.preprocess, recipe.augment),
+        train_transform(recipe.inputs, recipe.augment),
         training=True,
         batch_size=recipe.training.micro_batch(parallel.world()),
         shuffle=True,
@@ -91,14 +99,16 @@ def build(recipe: Recipe, device: torch.device) -> Parts:
     )
     val = None
     if held_out:
-        val = loader(held_out, eval_transform(recipe.preprocess), batch_size=recipe.data.val_batch_size)
+        val = loader(held_out, eval_transform(recipe.inputs), batch_size=recipe.data.val_batch_size)
     return Parts(task.to(device), train, val, loaded, teacher)
 
 
 def _sources(recipe: Recipe) -> Splits:
     """The pictures to train on and those held out, as many as the recipe wants."""
     data = recipe.data
-    train, val = open_data(data.path, labelled=recipe.task != "simmim", val_share=data.val_share, seed=data.split_seed)
+    train, val = open_data(
+        data.path, labelled=recipe.task.kind != "simmim", val_share=data.val_share, seed=data.split_seed
+    )
     if data.labels_per_class:
         train = few_labels(train, data.labels_per_class, data.split_seed)
     return Splits(_limited(train, data.limit), val and _limited(val, data.limit))
@@ -112,6 +122,7 @@ def _limited(source: Source, limit: int) -> Source:
 def _task(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Task, str, str]:
     """The task (of no classes: SimMIM), fresh weights drawn from the recipe's seed; what it took from given ones; who
     teaches."""
+    learnt: Any = recipe.task
     choice, taught_by = recipe.model, ""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
@@ -120,24 +131,24 @@ def _task(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Task, str, str]:
             num_classes=len(classes),
             drop_path_rate=choice.drop_path_rate,
             dropout=choice.dropout,
-            in_chans=len(recipe.preprocess.mean),
-            **choice.config(),
+            in_chans=len(recipe.inputs.mean),
+            **choice.config,
             **_grid(recipe),
         )
         if choice.head_scale != 1:
             model.reset_classifier(model.num_classes, choice.head_scale)
         task: Task
-        if recipe.task == "simmim":
-            task = SimMIM(model.backbone, recipe.masking.target_window)
-        elif recipe.task == "distillation":
+        if recipe.task.kind == "simmim":
+            task = SimMIM(model.backbone, learnt.target_window)
+        elif recipe.task.kind == "distillation":
             teacher, taught_by = find_teacher(recipe, classes)
-            task = _distillation(recipe.distillation, model, teacher, recipe.loss)
+            task = _distillation(learnt, model, teacher)
         else:
-            task = Classification(model, recipe.loss)
+            task = Classification(model, learnt.loss)
     loaded = ""
     if choice.weights:
         rows = read_class_map(choice.class_map) if choice.class_map else ()
-        scale = variant_windows(choice.name, choice.config())
+        scale = variant_windows(choice.name, choice.config)
         loaded = str(
             load_weights(model, choice.weights, replace_head=True, class_rows=rows, resize="auto", assume_scale=scale)
         )
@@ -150,42 +161,40 @@ def _task(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Task, str, str]:
 
 def _check_adopted(choice: ModelChoice, backbone: Backbone) -> None:
     """What weights decide must not be asked for otherwise: the model would compute something else than is said."""
-    for name in choice.config().keys() & set(ADOPTED):
-        asked, told = choice.config()[name], getattr(backbone.config, name)
+    for name in choice.config.keys() & set(ADOPTED):
+        asked, told = choice.config[name], getattr(backbone.config, name)
         if asked != told:
-            raise UserError(
-                f"--fields asks for {name} {asked}, and {choice.weights} for {told}; leave it out of --fields"
-            )
+            raise UserError(f"--{name.replace('_', '-')} is {asked}, and {choice.weights} needs {told}; leave it out")
 
 
 def _grid(recipe: Recipe) -> dict[str, Any]:
     """Where a model has learned positions (ViT), they are learned for the cells of the recipe's own pictures."""
-    name, fields = recipe.model.name, recipe.model.config()
+    name, fields = recipe.model.name, recipe.model.config
     if not hasattr(catalog.build_config(name, fields), "grid"):
         return {}
     with torch.device("meta"):
         backbone = create_model(name, **fields).backbone
-        cells = backbone.embed(torch.empty(1, backbone.config.in_chans, *recipe.preprocess.image_size))
+        cells = backbone.embed(torch.empty(1, backbone.config.in_chans, *recipe.inputs.image_size))
     return {"grid": tuple(cells.shape[1:-1])}
 
 
-def _distillation(choice: DistillationChoice, model: Classifier, teacher: nn.Module, loss: str) -> Distillation:
+def _distillation(choice: DistillationChoice, model: Classifier, teacher: nn.Module) -> Distillation:
     soft = partial(soft_distillation, temperature=choice.temperature, normalisation=choice.normalisation)
-    imitate = soft if choice.kind == "soft" else hard_distillation
-    return Distillation(model, teacher, imitate=imitate, token=choice.token, alpha=choice.alpha, loss=loss)
+    imitate = soft if choice.imitate == "soft" else hard_distillation
+    return Distillation(model, teacher, imitate=imitate, token=choice.token, alpha=choice.alpha, loss=choice.loss)
 
 
 def _prepare(recipe: Recipe, task: Task) -> Prepare:
     """What the task does to a sample after the transforms."""
     if not isinstance(task, SimMIM):
         return unprepared
-    size, masking = recipe.preprocess.image_size, recipe.masking
-    return MaskGenerator(size, masking.mask_patch, task.backbone.strides[0], masking.mask_ratio).prepare
+    size, learnt = recipe.inputs.image_size, cast(Any, recipe.task)
+    return MaskGenerator(size, learnt.mask_patch, task.backbone.strides[0], learnt.mask_ratio).prepare
 
 
 def _check_divides(recipe: Recipe, stride: Size) -> None:
     """SimMIM's decoder paints whole cells of the coarsest level."""
-    size = recipe.preprocess.image_size
+    size = recipe.inputs.image_size
     if any(side % cell for side, cell in zip(size, stride)):
         given, needed = " x ".join(map(str, size)), sides(stride)
         raise UserError(f"image_size is {given}; SimMIM with {recipe.model.name} needs multiples of {needed} pixels")

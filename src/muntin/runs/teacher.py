@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -25,7 +27,7 @@ def find_teacher(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, s
     normalisation. The size of the pictures is the student's: a teacher is asked about the very same ones.
     Raises UserError where nobody is named, where classes or channels differ, and where weights do not fit.
     """
-    choice = recipe.distillation
+    choice: Any = recipe.task
     if choice.teacher_weights:
         try:
             beside = config_beside(weights_file(choice.teacher_weights))
@@ -43,12 +45,13 @@ def find_teacher(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, s
 
 
 def _saved(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, str]:
-    place, asked = recipe.distillation.teacher_weights, recipe.distillation.teacher
+    choice: Any = recipe.task
+    place, asked = choice.teacher_weights, choice.teacher
     saved = load_model(place)
     if asked and catalog.entry(asked).name != saved.name:
         raise UserError(f"{place} holds a {saved.name} and not a {asked}; leave --teacher out")
     _check_classes(saved.classes, classes, place)
-    theirs, ours = inputs_from(saved.preprocess), recipe.preprocess
+    theirs, ours = inputs_from(saved.preprocess), recipe.inputs
     if len(theirs.mean) != len(ours.mean):
         raise UserError(
             f"the teacher of {place} takes {len(theirs.mean)} channel(s) and the student gets {len(ours.mean)}; give "
@@ -61,7 +64,8 @@ def _saved(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, str]:
 
 
 def _bare(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, str]:
-    name, file = recipe.distillation.teacher, recipe.distillation.teacher_weights
+    choice: Any = recipe.task
+    name, file = choice.teacher, choice.teacher_weights
     if not name:
         raise UserError(f"{file} has no config.json beside it: say which model the weights are of, --teacher NAME")
     try:
@@ -74,9 +78,8 @@ def _named(recipe: Recipe, classes: int, file: str | None = None) -> nn.Module:
     """A model of the catalog for the recipe's pictures; untrained ones are drawn from the recipe's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
-        return create_model(
-            recipe.distillation.teacher, num_classes=classes, weights=file, in_chans=len(recipe.preprocess.mean)
-        )
+        choice: Any = recipe.task
+        return create_model(choice.teacher, num_classes=classes, weights=file, in_chans=len(recipe.inputs.mean))
 
 
 def _check_classes(theirs: tuple[str, ...], ours: tuple[str, ...], place: str) -> None:
