@@ -39,7 +39,7 @@ from muntin.tasks import (
     soft_distillation,
 )
 from muntin.weights.class_map import read_class_map
-from muntin.weights.create import create_model, as_published
+from muntin.weights.create import as_published, create_model
 from muntin.weights.load import load_weights
 
 from .teacher import find_teacher
