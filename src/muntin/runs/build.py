@@ -39,10 +39,9 @@ from muntin.tasks import (
     soft_distillation,
 )
 from muntin.weights.class_map import read_class_map
-from muntin.weights.create import create_model, variant_windows
+from muntin.weights.create import as_published, create_model
 from muntin.weights.load import load_weights
 
-from .resolve import ADOPTED
 from .teacher import find_teacher
 
 Task = Classification | SimMIM
@@ -133,7 +132,7 @@ def _task(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Task, str, str]:
             dropout=choice.dropout,
             in_chans=len(recipe.inputs.mean),
             **choice.config,
-            **_grid(recipe),
+            **_from_pictures(recipe),
         )
         if choice.head_scale != 1:
             model.reset_classifier(model.num_classes, choice.head_scale)
@@ -148,9 +147,9 @@ def _task(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Task, str, str]:
     loaded = ""
     if choice.weights:
         rows = read_class_map(choice.class_map) if choice.class_map else ()
-        scale = variant_windows(choice.name, choice.config)
+        assumed = as_published(choice.name, choice.config)
         loaded = str(
-            load_weights(model, choice.weights, replace_head=True, class_rows=rows, resize="auto", assume_scale=scale)
+            load_weights(model, choice.weights, replace_head=True, class_rows=rows, resize="auto", assumed=assumed)
         )
         _check_adopted(choice, model.backbone)
     if isinstance(task, SimMIM):
@@ -161,21 +160,18 @@ def _task(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Task, str, str]:
 
 def _check_adopted(choice: ModelChoice, backbone: Backbone) -> None:
     """What weights decide must not be asked for otherwise: the model would compute something else than is said."""
-    for name in choice.config.keys() & set(ADOPTED):
+    for name in choice.config.keys() & set(catalog.entry(choice.name).family.decided):
         asked, told = choice.config[name], getattr(backbone.config, name)
         if asked != told:
             raise UserError(f"--{name.replace('_', '-')} is {asked}, and {choice.weights} needs {told}; leave it out")
 
 
-def _grid(recipe: Recipe) -> dict[str, Any]:
-    """Where a model has learned positions (ViT), they are learned for the cells of the recipe's own pictures."""
-    name, fields = recipe.model.name, recipe.model.config
-    if not hasattr(catalog.build_config(name, fields), "grid"):
-        return {}
-    with torch.device("meta"):
-        backbone = create_model(name, **fields).backbone
-        cells = backbone.embed(torch.empty(1, backbone.config.in_chans, *recipe.inputs.image_size))
-    return {"grid": tuple(cells.shape[1:-1])}
+def _from_pictures(recipe: Recipe) -> dict[str, Any]:
+    """Learned positions are learned for the cells of the recipe's own pictures, unless it sets them."""
+    choice = recipe.model
+    config, family = catalog.build_config(choice.name, choice.config), catalog.entry(choice.name).family
+    fields = family.for_pictures(config, recipe.inputs.image_size)
+    return {name: value for name, value in fields.items() if name not in choice.config}
 
 
 def _distillation(choice: DistillationChoice, model: Classifier, teacher: nn.Module) -> Distillation:

@@ -8,21 +8,17 @@ from typing import Any
 from muntin import catalog
 from muntin.data import PictureInput, inputs_from
 from muntin.errors import UserError
-from muntin.models import SwinV2, SwinV2Config
 from muntin.models.backbone import Backbone
-from muntin.models.swin import effective_windows
 from muntin.recipes import ModelChoice, Recipe
 from muntin.recipes.recipe import FROM_PICTURES
 from muntin.weights.folder import read_config
 from muntin.weights.load import weights_file
 
-ADOPTED = ("gelu", "position_resample")  # fields that weights may decide
-
 
 def resolve(recipe: Recipe) -> Recipe:
     """The recipe with a model, its weights' own where it names none, but for what the recipe sets itself.
 
-    Mean and std come with weights of other channels than ImageNet's; the scale of the log-CPB with those of a Swin V2.
+    Mean and std come with weights of other channels than ImageNet's; so does what training fixed in them for good.
     Raises UserError where data, weights or model are missing, and where the weights' channels are not the pictures'.
     """
     model = recipe.model
@@ -45,7 +41,7 @@ def resolve(recipe: Recipe) -> Recipe:
         return recipe
     recipe = replace(recipe, inputs=_pictures(recipe, saved))
     model = _named(model, saved)
-    return replace(recipe, model=_keep_scale(model, recipe.inputs.image_size, saved))
+    return replace(recipe, model=_kept(model, recipe.inputs.image_size, saved))
 
 
 def with_own_model(model: ModelChoice) -> ModelChoice:
@@ -69,25 +65,21 @@ def resolve_again(recipe: Recipe, begun: Recipe) -> Recipe:
         return recipe
     if not model.name:
         model = replace(model, name=told.name, config={**told.config, **model.config})
-    by_weights = {name: told.config[name] for name in (*ADOPTED, "pretrained_window") if name in told.config}
+    decided = catalog.entry(model.name).family.decided
+    by_weights = {name: told.config[name] for name in decided if name in told.config}
     model = replace(model, config={**by_weights, **model.config})
     return replace(recipe, model=model, inputs=_normalised_as(recipe.inputs, begun.inputs))
 
 
 def with_settings(recipe: Recipe, backbone: Backbone) -> Recipe:
-    """The recipe with what the weights told and no tensor of a checkpoint holds: the scale of a V2's log-CPB, a ViT's
-    GELU and how its positions are resized.
-    """
+    """The recipe with what the weights told and no tensor of a checkpoint holds."""
     model = recipe.model
     if not model.weights:
         return recipe
-    if isinstance(backbone, SwinV2):
-        scale = backbone.scale()
-        return replace(recipe, model=model.with_config(pretrained_window=scale)) if scale else recipe
     asked = catalog.build_config(model.name, model.config)
-    adopted = {name: getattr(backbone.config, name) for name in ADOPTED if hasattr(asked, name)}
-    adopted = {name: value for name, value in adopted.items() if value != getattr(asked, name)}
-    return replace(recipe, model=model.with_config(**adopted))
+    decided = {name: getattr(backbone.config, name) for name in catalog.entry(model.name).family.decided}
+    differing = {name: value for name, value in decided.items() if value != getattr(asked, name)}
+    return replace(recipe, model=model.with_config(**differing))
 
 
 def _saved(model: ModelChoice) -> dict[str, Any] | None:
@@ -128,20 +120,20 @@ def _normalised_as(chosen: PictureInput, trained: PictureInput) -> PictureInput:
 def _differing(saved: dict[str, Any]) -> dict[str, Any]:
     """How the saved model differs from its published variant, as `ModelChoice.config`."""
     config = {key: value for key, value in saved["config"].items() if key not in FROM_PICTURES}
-    if len(set(config.get("window", ()))) == 1 and isinstance(config["window"][0], tuple):
-        config["window"] = config["window"][0]  # saved stage by stage, and the same for all
+    for field in config.keys() & catalog.entry(saved["model"]).family.squares:
+        if len(set(sizes := config[field])) == 1 and isinstance(sizes[0], tuple):
+            config[field] = sizes[0]  # saved stage by stage, and the same for all
     return config
 
 
-def _keep_scale(model: ModelChoice, image_size: tuple[int, int], saved: dict[str, Any]) -> ModelChoice:
-    """Where a Swin V2 gets other windows than its weights were trained with, those stay the scale of its log-CPB."""
-    config = catalog.build_config(model.name, model.config)
-    before = catalog.build_config(saved["model"], saved["config"])
-    if not isinstance(config, SwinV2Config) or not isinstance(before, SwinV2Config) or config.pretrained_window:
+def _kept(model: ModelChoice, image_size: tuple[int, int], saved: dict[str, Any]) -> ModelChoice:
+    """The choice with what training fixed in the weights, where a model of its own would have it otherwise."""
+    family, before = catalog.entry(model.name).family, catalog.build_config(saved["model"], saved["config"])
+    if catalog.entry(saved["model"]).family is not family:
         return model
-    trained = before.pretrained_window or effective_windows(before, inputs_from(saved["preprocess"]).image_size)
-    same = len(trained) != len(config.depths) or trained == effective_windows(config, image_size)
-    return model if same else model.with_config(pretrained_window=trained)
+    trained_size = inputs_from(saved["preprocess"]).image_size if saved["preprocess"] else None
+    config = catalog.build_config(model.name, model.config)
+    return model.with_config(**family.kept(config, image_size, before, trained_size))
 
 
 def _tuples(value: Any) -> Any:
