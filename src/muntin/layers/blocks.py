@@ -114,7 +114,8 @@ class QuickGELU(nn.Module):
 class LayerScale(nn.Module):
     """A learned factor for every channel of a residual branch (Touvron et al., 2021, arXiv:2103.17239, sec. 2.2).
 
-    (..., C) -> (..., C). The paper starts it near 0, so that each block begins close to the identity; the value is the model's choice.
+    (..., C) -> (..., C). The paper starts it near 0, so that each block begins close to the identity; the value is the
+    model's choice.
     """
 
     def __init__(self, dim: int):
