@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from muntin.layers.position import TableBias
+from muntin.layers.attention import TableBias
 from muntin.models.fields import GridSize
 from muntin.models.swin import Swin, SwinConfig, Window
 from muntin.ops.windows import Size, SmallMapRule, relative_position_index

@@ -14,8 +14,7 @@ from muntin.data import Batch
 from muntin.engine.optim import Optim, parameter_groups
 from muntin.formats import swin as swin_files
 from muntin.heads import LevelNorms
-from muntin.layers.attention import WindowAttention
-from muntin.layers.position import TableBias
+from muntin.layers.attention import TableBias, WindowAttention
 from muntin.models import Swin, SwinConfig, SwinV2, SwinV2Config
 from muntin.models.swin_v2 import LogSpacedBias, QueryValueBias
 from muntin.ops.attention import attend, temperature_scale, unit_vectors

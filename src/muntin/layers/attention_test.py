@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from muntin.layers.attention import Attention, CrossAttention, QueryValueBias, WindowAttention
-from muntin.layers.position import TableBias
+from muntin.errors import UserError
+from muntin.layers.attention import Attention, CrossAttention, QueryValueBias, TableBias, WindowAttention
+from muntin.ops.resample import resize_bias_table
 from muntin.ops.windows import gather_bias, keep_window, relative_position_index, shrink_to_shorter_side
 
 HEADS, DIM = 2, 6
@@ -65,6 +66,40 @@ def test_an_attention_map_stays_in_its_window():
     assert (
         int((attention(shift=(0, 0)).attention_map(torch.randn(1, 6, 8, DIM).double(), (4, 5)) > 0).sum()) == HEADS * 12
     )
+
+
+# --- the table of position biases ---
+
+
+def table_bias(window, heads=2) -> TableBias:
+    bias = TableBias(window, heads)
+    torch.nn.init.normal_(bias.table)
+    return bias
+
+
+def test_a_smaller_window_takes_the_offsets_it_needs():
+    bias = table_bias((4, 5))
+    whole, part = gather_bias(*bias((4, 5))), gather_bias(*bias((2, 3)))
+    corner = [row * 5 + column for row in range(2) for column in range(3)]
+    assert torch.equal(part, whole[:, corner][:, :, corner])
+
+
+def test_a_larger_window_is_refused():
+    with pytest.raises(UserError, match="resize it"):
+        table_bias((4, 5))((4, 6))
+
+
+def test_resizing_is_bicubic_and_keeps_what_is_frozen_frozen():
+    bias = table_bias((3, 4))
+    bias.table.requires_grad_(False)
+    before = bias.table.clone()
+    bias.resize_((5, 6))
+    assert torch.equal(bias((5, 6))[0], resize_bias_table(before, (3, 4), (5, 6)))
+    assert not bias.table.requires_grad
+
+
+def test_the_table_does_not_decay():
+    assert TableBias((3, 4), 2).no_weight_decay() == {"table"}
 
 
 # --- all tokens with all ---

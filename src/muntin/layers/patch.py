@@ -12,8 +12,6 @@ from muntin.ops.fast.depthwise import depthwise_conv
 from muntin.ops.fast.linear import linear
 from muntin.ops.windows import Size, crop_grid, pad_grid, padded_size
 
-from .blocks import Linear
-
 _CONV: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
@@ -104,22 +102,6 @@ def merge_neighbours(x: Tensor, cells: Size) -> Tensor:
     for axis in range(n, 0, -1):
         x = x.unflatten(axis, (-1, cells[axis - 1]))
     return x.permute(0, *range(1, 2 * n, 2), *range(2 * n, 0, -2), 2 * n + 1).flatten(n + 1)
-
-
-class PatchMerging(nn.Module):
-    """Neighbours side by side, norm, linear to twice the channels: (B, *S, C) -> (B, *S / cells, 2C).
-
-    cells: how many become one, along each axis; (2, 2) halves height and width.
-    """
-
-    def __init__(self, dim: int, cells: Size):
-        super().__init__()
-        self.cells, merged = cells, math.prod(cells) * dim
-        self.norm = nn.LayerNorm(merged)
-        self.reduction = Linear(merged, 2 * dim, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.reduction(self.norm(merge_neighbours(x, self.cells)))
 
 
 class DepthwiseConv(nn.Conv2d):

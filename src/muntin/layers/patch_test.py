@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from muntin.errors import UserError
-from muntin.layers.patch import ConvEmbed, DepthwiseConv, PatchEmbed, PatchMerging, grid_size, merge_neighbours
+from muntin.layers.patch import ConvEmbed, DepthwiseConv, PatchEmbed, grid_size, merge_neighbours
 
 
 @pytest.mark.parametrize(("size", "patch"), [((9,), (3,)), ((12, 20), (4, 4)), ((4, 6, 8), (2, 3, 4))])
@@ -53,12 +53,6 @@ def test_odd_sides_are_padded_with_zeros_before_merging():
     merged = merge_neighbours(x, (2, 2))
     assert torch.equal(merged, merge_neighbours(F.pad(x, (0, 0, 0, 1, 0, 1)), (2, 2)))
     assert not merged[:, -1, -1, 2:].any()
-
-
-def test_merging_normalises_before_its_linear_map():
-    merging, x = PatchMerging(3, cells=(2, 2)), torch.randn(2, 4, 6, 3)
-    torch.testing.assert_close(merging(x), merging.reduction(merging.norm(merge_neighbours(x, (2, 2)))))
-    assert merging(x).shape == (2, 2, 3, 6)
 
 
 def test_the_grid_of_an_image_counts_partial_patches():

@@ -12,17 +12,18 @@ named choices of the config (`small_map`). Sizes come from the input: any height
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
 from muntin.errors import UserError
-from muntin.layers.attention import WindowAttention
+from muntin.layers.attention import TableBias, WindowAttention
 from muntin.layers.blocks import DropPath, Linear, Mlp, PreNormBlock, Series, drop_path_ramp
 from muntin.layers.init import init_transformer
-from muntin.layers.patch import PatchEmbed, PatchMerging, grid_size
-from muntin.layers.position import GridEmbedding, TableBias
+from muntin.layers.patch import PatchEmbed, grid_size, merge_neighbours
+from muntin.layers.position import GridEmbedding
 from muntin.ops.fast.window_attention import BACKENDS, Backend
 from muntin.ops.windows import Size, SmallMapRule, keep_window, shrink_to_shorter_side
 
@@ -70,6 +71,22 @@ class SwinConfig:
     @property
     def small_map_rule(self) -> SmallMapRule:
         return SMALL_MAPS[self.small_map]
+
+
+class PatchMerging(nn.Module):
+    """Neighbours side by side, norm, linear to twice the channels: (B, *S, C) -> (B, *S / cells, 2C).
+
+    cells: how many become one, along each axis; (2, 2) halves height and width.
+    """
+
+    def __init__(self, dim: int, cells: Size):
+        super().__init__()
+        self.cells, merged = cells, math.prod(cells) * dim
+        self.norm = nn.LayerNorm(merged)
+        self.reduction = Linear(merged, 2 * dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.reduction(self.norm(merge_neighbours(x, self.cells)))
 
 
 class Swin(nn.Module):

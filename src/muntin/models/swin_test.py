@@ -5,7 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from muntin.errors import UserError
+from muntin.layers.patch import merge_neighbours
 from muntin.models import Swin, SwinConfig
+from muntin.models.swin import PatchMerging
 
 TINY = SwinConfig(dim=8, depths=(2, 3), heads=(1, 2), window=(4, 4))
 
@@ -19,6 +21,12 @@ def test_levels_are_taken_before_merging():
     for block in model.stages[1]:
         y = block(y)
     torch.testing.assert_close(levels[1].movedim(1, -1), y)
+
+
+def test_merging_normalises_before_its_linear_map():
+    merging, x = PatchMerging(3, cells=(2, 2)), torch.randn(2, 4, 6, 3)
+    torch.testing.assert_close(merging(x), merging.reduction(merging.norm(merge_neighbours(x, (2, 2)))))
+    assert merging(x).shape == (2, 2, 3, 6)
 
 
 def test_every_second_block_of_a_stage_is_shifted_by_half():

@@ -20,10 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muntin.errors import UserError
-from muntin.layers.attention import QueryValueBias, WindowAttention
+from muntin.layers.attention import QueryValueBias, TableBias, WindowAttention
 from muntin.layers.blocks import DropPath, Linear, Mlp
 from muntin.layers.patch import merge_neighbours
-from muntin.layers.position import TableBias
 from muntin.ops.cached import cached, without_autocast
 from muntin.ops.windows import Size, relative_position_index
 
