@@ -100,7 +100,7 @@ def _entries(source: Source, split: str) -> list[Entry]:
 
 
 def _read(source: Source, index: int) -> Image.Image:
-    return source.read(index).image
+    return source.read(index).inputs["image"]
 
 
 def _folder(root: Path) -> Layout:

@@ -17,18 +17,20 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from muntin.data.loading.bad_files import BadFiles
-from muntin.data.loading.batch import Batch, Read, Reader, Work
+from muntin.data.loading.batch import Batch, Collate, Prepare, stack, unprepared
+from muntin.data.loading.mixing import Mixing
 from muntin.data.loading.order import BLOCK, Order
+from muntin.data.loading.reader import Read, Reader, Work
 from muntin.data.sources.source import Source, shards_of
-from muntin.data.transforms.mixing import Mixing
 from muntin.data.transforms.transform import Transform
 from muntin.errors import RunError, UserError
 
 
 class Loader:
-    """Batches of a source: dictionaries of stacked tensors, with "index" and "name" of the samples.
+    """Batches of a source.
 
-    batch_size: samples a batch on this process. workers: processes that read ahead; 0 reads in this one.
+    prepare, collate: what a task does to a sample after the transform, and how samples become a batch.
+    training: told to `prepare`. batch_size: samples a batch on this process. workers: processes that read ahead; 0 reads in this one.
     rank, world: this process's number among how many. Order, augmentation, masks and mixing are functions of
     (seed, epoch, sample or batch number): the global generators are neither read nor changed. See `Order` for how
     samples are shared among processes.
@@ -47,6 +49,9 @@ class Loader:
         transform: Transform,
         *,
         batch_size: int,
+        prepare: Prepare = unprepared,
+        collate: Collate = stack,
+        training: bool = False,
         seed: int = 0,
         shuffle: bool = False,
         workers: int = 0,
@@ -96,6 +101,9 @@ class Loader:
         self._reader = Reader(
             source,
             transform,
+            prepare=prepare,
+            collate=collate,
+            training=training,
             seed=seed,
             rank=rank,
             mixing=mixing,

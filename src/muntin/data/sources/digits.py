@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from muntin.data.sources.source import Sample
+from muntin.data.sources.source import Sample, picture_sample
 from muntin.errors import unknown
 
 TRAIN, VAL = range(4000), range(4000, 5000)  # the file's order is the split: 400 and 100 of every digit
@@ -31,7 +31,7 @@ class Digits:
     def read(self, index: int) -> Sample:
         images, labels = _load()
         place = self._part[index]
-        return Sample(Image.fromarray(images[place]), labels[place], self.name(index))
+        return picture_sample(Image.fromarray(images[place]), self.name(index), labels[place])
 
     def label(self, index: int) -> int:
         return _load()[1][self._part[index]]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from muntin.data.decoding.picture import open_picture
-from muntin.data.sources.source import Sample
+from muntin.data.sources.source import Sample, picture_sample
 from muntin.errors import UserError
 
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
@@ -23,13 +23,18 @@ class Files:
         return len(self.paths)
 
     def read(self, index: int) -> Sample:
-        return Sample(open_picture(self.paths[index]), self.label(index), self.name(index))
+        return read_picture(self.paths[index], self.label(index))
 
     def label(self, index: int) -> int | None:
         return None if self.labels is None else self.labels[index]
 
     def name(self, index: int) -> str:
         return self.paths[index]
+
+
+def read_picture(path: str, label: int | None = None) -> Sample:
+    """Decode the picture file at `path`, within the limits of `open_picture`, and name it by its path."""
+    return picture_sample(open_picture(path), path, label)
 
 
 def pictures_below(root: Path) -> list[str]:

@@ -33,7 +33,7 @@ class WithoutLabels:
         return len(self.source)
 
     def read(self, index: int) -> Sample:
-        return self.source.read(index)._replace(label=None)
+        return self.source.read(index)._replace(target={})
 
     def label(self, index: int) -> None:
         return None

@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from PIL import Image
 
-from muntin.data.transforms.vision import functional
+from muntin.data.sources.place import Affine
+from muntin.data.sources.source import Sample
+from muntin.data.transforms.transform import warped
 
 
-def random_affine(
-    image: Image.Image,
-    *,
-    rotate: float,
-    translate: float,
-    zoom: tuple[float, float],
-    shear: float,
-    resampling: Image.Resampling,
-    rng: np.random.Generator,
-) -> Image.Image:
-    """Rotate and shear (degrees), shift (share of the side) and zoom about the centre, each uniform; the rest black."""
-    angle, right, down, slant = (rng.random(4) * 2 - 1).tolist()
-    shift = [right * translate * image.width, down * translate * image.height]
-    enlarge = zoom[0] + (zoom[1] - zoom[0]) * rng.random()
-    return functional().affine(image, angle * rotate, shift, enlarge, [slant * shear, 0.0], interpolation=resampling)
+@dataclass(frozen=True, kw_only=True)
+class RandomAffine:
+    """Rotates and shears (degrees), shifts (share of the side) and zooms about the centre, each uniform; the rest is
+    black.
+    """
+
+    rotate: float
+    translate: float
+    zoom: tuple[float, float]
+    shear: float
+    resampling: Image.Resampling
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        image: Image.Image = sample.inputs["image"]
+        angle, right, down, slant = (rng.random(4) * 2 - 1).tolist()
+        shift = (right * self.translate * image.width, down * self.translate * image.height)
+        enlarge = self.zoom[0] + (self.zoom[1] - self.zoom[0]) * rng.random()
+        step = about_the_centre(image.size, angle * self.rotate, shift, enlarge, slant * self.shear)
+        return warped(sample, step, self.resampling)
+
+
+def about_the_centre(
+    size: tuple[int, int], angle: float, shift: tuple[float, float], enlarge: float, shear: float
+) -> Affine:
+    """The step of a picture of `size` (width, height) that is sheared, zoomed, rotated and then shifted (pixels).
+
+    The arithmetic is torchvision's (functional.affine), operation by operation, so that not one pixel differs.
+    """
+    (centre_x, centre_y), (right, down) = (size[0] * 0.5, size[1] * 0.5), shift
+    cos, sin, tan = math.cos(math.radians(angle)), math.sin(math.radians(angle)), math.tan(math.radians(shear))
+    a, b, d, e = ((-sin * tan + cos) / enlarge, (cos * tan + sin) / enlarge, -sin / enlarge, cos / enlarge)
+    c = a * (-centre_x - right) + b * (-centre_y - down) + centre_x
+    f = d * (-centre_x - right) + e * (-centre_y - down) + centre_y
+    return a, b, c, d, e, f

@@ -1,20 +1,20 @@
-"""From a picture to the tensor a model was trained on: what travels with the weights."""
+"""What a model is fed, and how a file becomes it: the settings that travel with the weights."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import Any, Literal
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
-from muntin.data.decoding.orientation import upright
-from muntin.data.decoding.picture import PIXEL_LIMIT, as_mode
+from muntin.data.sources.files import read_picture
+from muntin.data.sources.source import Sample
+from muntin.data.transforms.pixels import InMode, Normalise
+from muntin.data.transforms.resize import CentreCrop, Cover, Warp
+from muntin.data.transforms.transform import InOrder, Transform
 from muntin.errors import UserError, unknown
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -24,12 +24,14 @@ LONGEST_SIDE = 16384
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Preprocess:
-    """Evaluation's preprocessing. Resizing is Pillow's, antialiased, as in the published numbers.
+class PictureInput:
+    """Pictures of one size. Resizing is Pillow's, antialiased, as in the published numbers.
 
     `crop_ratio` r > 0: resize, keeping the aspect, until the picture just covers int(size / r), then crop the centre
     (for a square size: the shorter side becomes int(size / r)). r = 0: warp to the size, ignoring the aspect.
     """
+
+    kind: ClassVar[str] = "picture"
 
     image_size: tuple[int, int] = (224, 224)
     """Height and width of the model's input, pixels."""
@@ -60,82 +62,70 @@ class Preprocess:
             raise UserError(f"preprocessing: {'; '.join(wrong)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values; `from_dict` reads them back."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
+        """The kind and the fields as plain JSON values; `inputs_from` reads them back."""
+        fields = {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
+        return {"kind": self.kind, **fields}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
+    def from_dict(cls, values: Mapping[str, Any]) -> PictureInput:
         """Read what `to_dict` wrote, from a file that may say anything: every field, the right types, nothing else."""
-        if not isinstance(values, Mapping):
-            raise UserError(f"preprocessing must be an object of named values, not {type(values).__name__}")
-        kinds = {"image_size": "integers", "crop_ratio": "a number", "interpolation": "a string"}
-        kinds |= {"mean": "numbers", "std": "numbers"}
-        for name in values:
-            if name not in kinds:
-                raise unknown("preprocessing field", str(name), kinds)
-        if missing := [name for name in kinds if name not in values]:
+        types = {"image_size": "integers", "crop_ratio": "a number", "interpolation": "a string"}
+        types |= {"mean": "numbers", "std": "numbers"}
+        fields: dict[str, Any] = {name: value for name, value in values.items() if name != "kind"}
+        for name in fields:
+            if name not in types:
+                raise unknown("preprocessing field", str(name), types)
+        if missing := [name for name in types if name not in fields]:
             raise UserError(f"preprocessing lacks {', '.join(missing)}")
-        for name, kind in kinds.items():
-            if not _is(values[name], kind):
-                raise UserError(f"preprocessing field {name} must be {kind}, not {values[name]!r}")
-        fields: dict[str, Any] = dict(values)
+        for name, expected in types.items():
+            if not _is(fields[name], expected):
+                raise UserError(f"preprocessing field {name} must be {expected}, not {fields[name]!r}")
         for name in ("image_size", "mean", "std"):
             fields[name] = tuple(fields[name])
         return cls(**fields)
 
-    def transform(self) -> Callable[[Image.Image], Tensor]:
-        """A picture of any size and mode -> float32 (C, H, W), normalised."""
-        return self._apply
+    @property
+    def mode(self) -> str:
+        """Pillow's name of the pictures that the model knows: "L" (grey) or "RGB"."""
+        return MODES[len(self.mean)]
 
-    def _apply(self, image: Image.Image) -> Tensor:
-        return self.to_tensor(self.resize(self.convert(image)))
+    @property
+    def resampling(self) -> Image.Resampling:
+        return RESAMPLING[self.interpolation]
 
-    def convert(self, image: Image.Image) -> Image.Image:
-        """Upright and in the model's mode."""
-        return as_mode(upright(image), MODES[len(self.mean)])
+    def read(self, path: str | os.PathLike[str]) -> Sample:
+        """Decode a file, as it is before any transform. Raises `UserError` for all that `open_picture` refuses."""
+        return read_picture(os.fspath(path))
 
-    def resize(self, image: Image.Image) -> Image.Image:
+    def eval_transform(self) -> Transform:
+        """What evaluation and prediction do with a sample; nothing is random. "image" becomes float32 (C, H, W)."""
+        return InOrder([InMode(self.mode), *self.fit(), Normalise(self.mean, self.std)])
+
+    def fit(self) -> list[Transform]:
         """Resize and crop, or warp, to `image_size`."""
-        height, width = self.image_size
         if not self.crop_ratio:
-            resampling = RESAMPLING[self.interpolation]
-            return image if image.size == (width, height) else image.resize((width, height), resampling)
-        image = self.cover(image, int(height / self.crop_ratio), int(width / self.crop_ratio))
-        left, top = round((image.width - width) / 2), round((image.height - height) / 2)
-        return image if image.size == (width, height) else image.crop((left, top, left + width, top + height))
-
-    def cover(self, image: Image.Image, height: int, width: int) -> Image.Image:
-        """Resize, keeping the aspect, until the picture just covers height x width."""
-        size = _cover(image.size, width, height)
-        if size[0] * size[1] > PIXEL_LIMIT:
-            raise UserError(f"a picture of {image.width} x {image.height} would become {size[0]} x {size[1]}: crop it")
-        return image if image.size == size else image.resize(size, RESAMPLING[self.interpolation])
-
-    def to_tensor(self, image: Image.Image) -> Tensor:
-        """An 8-bit picture in the model's mode -> float32 (C, H, W): (x / 255 - mean) / std.
-
-        Looked up among the 256 possible values, which costs a small picture less than three arithmetic calls.
-        """
-        pixels = np.asarray(image).reshape(image.height, image.width, len(self.mean))
-        normalised = np.empty((len(self.mean), image.height, image.width), np.float32)
-        for channel, values in enumerate(self._normalised_values):
-            np.take(values, pixels[..., channel], out=normalised[channel], mode="clip")  # clip: `out` unbuffered
-        return torch.from_numpy(normalised)
-
-    @cached_property
-    def _normalised_values(self) -> np.ndarray:
-        """float32 (C, 256): the normalised value of every 8-bit value."""
-        mean, std = torch.tensor([self.mean, self.std], dtype=torch.float32)[..., None]
-        values = (torch.arange(256, dtype=torch.float32) / 255).sub(mean).div(std)
-        return values.numpy()
+            return [Warp(self.image_size, self.resampling)]
+        height, width = (int(side / self.crop_ratio) for side in self.image_size)
+        return [Cover((height, width), self.resampling), CentreCrop(self.image_size)]
 
 
-def _cover(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
-    """The smallest (width, height) with the aspect of `size` that covers width x height; rounded as by torchvision."""
-    w, h = size
-    if width * h >= height * w:
-        return width, max(height, width * h // w)
-    return max(width, height * w // h), height
+Inputs = PictureInput
+"""What a recipe and a model folder may hold as inputs: one class for each kind."""
+
+KINDS = {each.kind: each for each in (PictureInput,)}
+
+
+def inputs_from(values: Mapping[str, Any]) -> Inputs:
+    """Read what an input's `to_dict` wrote; without "kind", as older files are, it is a picture.
+
+    Raises `UserError` for anything else.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError(f"preprocessing must be an object of named values, not {type(values).__name__}")
+    kind = values.get("kind", PictureInput.kind)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise unknown("kind of input", str(kind), KINDS)
+    return KINDS[kind].from_dict(values)
 
 
 def _is(value: Any, kind: str) -> bool:

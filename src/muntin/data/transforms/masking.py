@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from muntin.data.sources.source import Sample
 from muntin.errors import UserError
 
 
@@ -37,3 +38,7 @@ class MaskGenerator:
         mask[rng.permutation(rows * columns)[: math.ceil(rows * columns * self.ratio)]] = 1
         times = self.mask_patch // self.model_patch
         return torch.from_numpy(mask.reshape(rows, columns).repeat(times, axis=0).repeat(times, axis=1))
+
+    def prepare(self, sample: Sample, rng: np.random.Generator, training: bool) -> Sample:
+        """A task's `prepare`: adds inputs["mask"], drawn in training and in evaluation alike."""
+        return sample._replace(inputs=sample.inputs | {"mask": self(rng)})

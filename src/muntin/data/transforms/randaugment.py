@@ -13,6 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from muntin.data.sources.source import Sample
+from muntin.data.transforms.affine import about_the_centre
+from muntin.data.transforms.transform import changed, moved, warped
 from muntin.data.transforms.vision import functional
 
 Fill = int | tuple[int, ...]
@@ -30,13 +33,13 @@ class RandAugment:
         fill = tuple(min(255, round(255 * value)) for value in mean)
         self.fill: Fill = fill if len(fill) > 1 else fill[0]
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         for name in rng.choice(OPERATIONS, self.ops):
             if rng.random() < 0.5:
                 magnitude = min(max(rng.normal(self.magnitude, self.std), 0.0), 10.0)
                 sign = 1 if rng.random() < 0.5 else -1
-                image = apply(image, str(name), magnitude / 10, sign, self.fill, self.resampling)
-        return image
+                sample = apply(sample, str(name), magnitude / 10, sign, self.fill, self.resampling)
+        return sample
 
 
 OPERATIONS = (
@@ -45,10 +48,30 @@ OPERATIONS = (
 )
 
 
-def apply(
-    image: Image.Image, name: str, level: float, sign: int, fill: Fill, resampling: Image.Resampling
-) -> Image.Image:
-    """One operation of `OPERATIONS` at a level of 0 to 1; `sign` is its direction where it has two."""
+def apply(sample: Sample, name: str, level: float, sign: int, fill: Fill, resampling: Image.Resampling) -> Sample:
+    """One operation of `OPERATIONS` at a level of 0 to 1; `sign` is its direction where it has two.
+
+    Shears and shifts are about the corner, not about torchvision's centre.
+    """
+    image: Image.Image = sample.inputs["image"]
+    match name:
+        case "Rotate":
+            angle = sign * 30 * level
+            turned = functional().rotate(image, angle, interpolation=resampling, fill=fill)
+            return moved(sample, turned, about_the_centre(image.size, -angle, (0.0, 0.0), 1.0, 0.0))
+        case "ShearX":
+            return warped(sample, (1, sign * 0.3 * level, 0, 0, 1, 0), resampling, fill)
+        case "ShearY":
+            return warped(sample, (1, 0, 0, sign * 0.3 * level, 1, 0), resampling, fill)
+        case "TranslateX":
+            return warped(sample, (1, 0, sign * 0.45 * level * image.width, 0, 1, 0), resampling, fill)
+        case "TranslateY":
+            return warped(sample, (1, 0, 0, 0, 1, sign * 0.45 * level * image.height), resampling, fill)
+    return changed(sample, recoloured(image, name, level, sign))
+
+
+def recoloured(image: Image.Image, name: str, level: float, sign: int) -> Image.Image:
+    """One of the operations that leave every pixel where it is."""
     F = functional()
     match name:
         case "AutoContrast":
@@ -57,8 +80,6 @@ def apply(
             return F.equalize(image)
         case "Invert":
             return F.invert(image)
-        case "Rotate":
-            return F.rotate(image, sign * 30 * level, interpolation=resampling, fill=fill)
         case "Posterize":
             return _posterize(image, 4 - int(4 * level))
         case "Solarize":
@@ -73,20 +94,7 @@ def apply(
             return F.adjust_brightness(image, 1 + sign * 0.9 * level)
         case "Sharpness":
             return F.adjust_sharpness(image, 1 + sign * 0.9 * level)
-        case "ShearX":
-            return _affine(image, (1, sign * 0.3 * level, 0, 0, 1, 0), fill, resampling)
-        case "ShearY":
-            return _affine(image, (1, 0, 0, sign * 0.3 * level, 1, 0), fill, resampling)
-        case "TranslateX":
-            return _affine(image, (1, 0, sign * 0.45 * level * image.width, 0, 1, 0), fill, resampling)
-        case "TranslateY":
-            return _affine(image, (1, 0, 0, 0, 1, sign * 0.45 * level * image.height), fill, resampling)
     raise ValueError(f"unknown operation {name}; known: {', '.join(OPERATIONS)}")
-
-
-def _affine(image: Image.Image, matrix: tuple[float, ...], fill: Fill, resampling: Image.Resampling) -> Image.Image:
-    """Output pixel (x, y) is input pixel matrix @ (x, y, 1): about the corner, not torchvision's centre."""
-    return image.transform(image.size, Image.Transform.AFFINE, matrix, resampling, fillcolor=fill)
 
 
 def _posterize(image: Image.Image, bits: int) -> Image.Image:

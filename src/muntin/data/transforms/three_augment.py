@@ -5,22 +5,26 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter
 
+from muntin.data.sources.source import Sample
+from muntin.data.transforms.transform import changed
 from muntin.data.transforms.vision import functional
 
 BLUR = (0.1, 2.0)  # standard deviation in pixels, least and most
 SOLARIZE = 128  # values from here on are inverted
 
 
-def three_augment(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+def three_augment(sample: Sample, rng: np.random.Generator) -> Sample:
     """Greyscale, solarisation or Gaussian blur: exactly one of them, each as likely.
 
     The blur is Pillow's, as in the official code (augment.py); torchvision's needs a kernel size and gives other
     numbers.
     """
+    image: Image.Image = sample.inputs["image"]
     match rng.integers(3):
         case 0:
-            return image.convert("L").convert(image.mode)
+            image = image.convert("L").convert(image.mode)
         case 1:
-            return functional().solarize(image, SOLARIZE)
+            image = functional().solarize(image, SOLARIZE)
         case _:
-            return image.filter(ImageFilter.GaussianBlur(rng.uniform(*BLUR)))
+            image = image.filter(ImageFilter.GaussianBlur(rng.uniform(*BLUR)))
+    return changed(sample, image)

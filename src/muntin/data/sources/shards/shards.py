@@ -15,7 +15,7 @@ from muntin.data.sources.class_names import sorted_classes
 from muntin.data.sources.listing import listing
 from muntin.data.sources.shards.index import ShardIndex, index_shard
 from muntin.data.sources.shards.storage import Ranges, opened
-from muntin.data.sources.source import Sample
+from muntin.data.sources.source import Sample, picture_sample
 from muntin.errors import UserError, unknown
 
 AT_ONCE = 8  # shards indexed side by side: stores answer late, but many at a time
@@ -56,7 +56,7 @@ class Shards:
         if size > FILE_LIMIT:
             raise UserError(f"{name} has {size:,} bytes, more than the {FILE_LIMIT:,} allowed for a picture")
         content = self._ranges.read(place, int(at.offsets[number]), size)
-        return Sample(decode_picture(io.BytesIO(content), name), self.label(index), name)
+        return picture_sample(decode_picture(io.BytesIO(content), name), name, self.label(index))
 
     def label(self, index: int) -> int | None:
         return int(self._labels[index]) if self.classes else None

@@ -8,13 +8,14 @@ micro-steps, unlike all other randomness here.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from muntin.data.loading.batch import Batch
 from muntin.data.transforms.augment import Augment
 
 Box = tuple[int, int, int, int]  # top, bottom, left, right; half open
@@ -51,27 +52,28 @@ class Mixing:
         self.mixup, self.cutmix, self.cutmix_sides = mixup, cutmix, cutmix_sides
         self.mix_mode, self.mix_probability, self.mix_switch = mix_mode, mix_probability, mix_switch
 
-    def __call__(self, batch: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-        """The batch with "image" (B, C, H, W) mixed and "target" (B, K); "label" stays the unmixed one.
+    def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """The batch with inputs["image"] (B, C, *S) mixed and target["soft"] (B, K); target["label"] stays unmixed.
 
         In a batch of odd size, which timm refuses, the middle picture is its own partner and stays as it is.
         """
-        image, label = batch["image"], batch["label"]
-        B, _, *size = image.shape
+        image, label = batch.inputs["image"], batch.target["label"]
+        B, size = len(image), (image.shape[-2], image.shape[-1])
         lam: float | Tensor
         if self.mix_mode == "batch":
-            draw = self.draw((size[0], size[1]), rng)
+            draw = self.draw(size, rng)
             image, lam = mix(image, image.flip(0), draw), draw.lam
         else:
             count = B if self.mix_mode == "element" else (B + 1) // 2
-            draws = [self.draw((size[0], size[1]), rng) for _ in range(count)]
+            draws = [self.draw(size, rng) for _ in range(count)]
             draws += draws[: B - count][::-1]  # the two of a pair are mixed alike
             image = torch.stack([mix(*each) for each in zip(image, image.flip(0), draws)])
             lam = torch.tensor([draw.lam for draw in draws])[:, None]
-        return batch | {"image": image, "target": soft_target(label, self.num_classes, lam, self.smoothing)}
+        soft = soft_target(label, self.num_classes, lam, self.smoothing)
+        return batch._replace(inputs=batch.inputs | {"image": image}, target=batch.target | {"soft": soft})
 
     def draw(self, size: tuple[int, int], rng: np.random.Generator) -> Draw:
-        """One random mix for pictures of `size`; after CutMix lam is what is left of the own picture."""
+        """One random mix for pictures of `size` (height, width); after CutMix lam is what is left of the own picture."""
         if not (self.mixup or self.cutmix) or rng.random() >= self.mix_probability:
             return Draw(1.0)
         if not self.cutmix or (self.mixup and rng.random() >= self.mix_switch):
