@@ -23,11 +23,11 @@ from tables import load, machine, markdown, publish, versions
 from timing import compare, interleave
 from torch.utils.data import DataLoader
 
-from muntin.data import Augment, Loader, Preprocess, open_data, train_transform
+from muntin.data import Augment, Loader, PictureInput, open_data, train_transform
 from muntin.data.transforms.vision import functional
 
 SIZE, CLASSES, SHARDS = (500, 375), 10, 4  # width and height of the median ImageNet photo
-PREPROCESS = Preprocess()
+PREPROCESS = PictureInput()
 OURS, SHARDED, PEER = "muntin, files", "muntin, shards", "torchvision"
 
 
@@ -78,7 +78,7 @@ def our_loader(place: Path, *, batch_size: int, workers: int) -> Loader:
 
 def run_epoch(loader: Loader) -> None:
     for batch in loader.epoch(0):
-        assert batch["image"].dtype == torch.float32
+        assert batch.inputs["image"].dtype == torch.float32
 
 
 def peer_loader(place: Path, *, batch_size: int, workers: int) -> DataLoader:

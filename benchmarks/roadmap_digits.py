@@ -24,7 +24,7 @@ from tables import load, machine, markdown, publish
 from torch import Tensor
 
 from muntin.catalog.convnext_roadmap import ENTRIES, readout
-from muntin.data import Digits
+from muntin.data import Batch, Digits
 from muntin.engine import Optim, Schedule
 from muntin.engine.optim import build_optimizer
 from muntin.models.convnext_roadmap import Roadmap, RoadmapConfig
@@ -126,7 +126,7 @@ def batches(images: Tensor, labels: Tensor, recipe: Recipe) -> Iterator[dict[str
             batch = images[chosen]
             if recipe.shifts:
                 batch = torch.stack([shifted(image) for image in batch])
-            yield {"image": batch, "target": targets[chosen]}
+            yield Batch({"image": batch}, {"soft": targets[chosen]})
 
 
 def shifted(image: Tensor) -> Tensor:
@@ -139,9 +139,9 @@ def pictures(split: str) -> tuple[Tensor, Tensor]:
     """All digits with a margin, (N, 1, 32, 32), and their labels."""
     digits = Digits(split)  # type: ignore[arg-type]
     samples = [digits.read(i) for i in range(len(digits))]
-    images = torch.from_numpy(np.stack([np.asarray(sample.image) for sample in samples]))[:, None] / 255
+    images = torch.from_numpy(np.stack([np.asarray(sample.inputs["image"]) for sample in samples]))[:, None] / 255
     margin = (SIDE - images.shape[-1]) // 2
-    return (F.pad(images, [margin] * 4) - MEAN) / STD, torch.tensor([sample.label for sample in samples])
+    return (F.pad(images, [margin] * 4) - MEAN) / STD, torch.tensor([sample.target["label"] for sample in samples])
 
 
 def row(name: str, found: list[float], seconds: float) -> list[str]:

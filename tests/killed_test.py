@@ -187,8 +187,8 @@ def main(log: Path, phase: str, count: int, arguments: list[str]) -> int:
     save_file, add = writing.save_file, log_file.Log._add
 
     def watched_forward(self, model, update, micro, batch):
-        pixels = hashlib.sha256(batch["image"].numpy().tobytes()).hexdigest()
-        line = {"update": update, "micro": micro, "index": batch["index"].tolist(), "pixels": pixels}
+        pixels = hashlib.sha256(batch.inputs["image"].numpy().tobytes()).hexdigest()
+        line = {"update": update, "micro": micro, "index": batch.indices.tolist(), "pixels": pixels}
         with log.open("a") as file:
             file.write(json.dumps(line) + "\n")
         at("forward")

@@ -12,7 +12,7 @@ from muntin import recipes
 from muntin.cli import adapt, convert, data, doctor, eval, models, predict, train
 from muntin.cli import demo as demo_verb
 from muntin.cli.main import EXAMPLES, VERBS
-from muntin.data import Preprocess
+from muntin.data import PictureInput
 from muntin.weights.folder import save_model
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +93,7 @@ def test_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     model = muntin.create_model("swin_v2_tiny_window8", num_classes=2, dim=8, depths=(1,), heads=(1,))
-    preprocess = Preprocess(image_size=(32, 32)).to_dict()
+    preprocess = PictureInput(image_size=(32, 32)).to_dict()
     folder = tmp_path / "runs" / "finetune" / "model"
     save_model(folder, "swin_v2_tiny_window8", model, kind="classifier", classes=("cat", "dog"), preprocess=preprocess)
     (tmp_path / "holiday").mkdir()

@@ -198,7 +198,7 @@ def test_too_many_bad_pictures_after_a_checkpoint_keep_it_and_the_list(tmp_path)
     recipe = on_folder(twin("digits"), root)
     recipe = replace(recipe, training=replace(recipe.training, batch_size=2, save_steps=1))
     first = next(build(recipe, torch.device("cpu")).train.epoch(0, 3))
-    for name in first["name"]:
+    for name in first.names:
         (root / name).write_text("no picture")
     out = tmp_path / "run"
     with pytest.raises(UserError, match="more than the share"):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from muntin.catalog.convnext import readout
+from muntin.data import Batch
 from muntin.engine.optim import Optim, parameter_groups
 from muntin.formats import convnext as convnext_files
 from muntin.heads import LevelNorms
@@ -58,7 +59,7 @@ def check_classifier(case: Case) -> None:
         with torch.inference_mode():  # other kernels than with gradients
             case.compare("output/logits", ran(x), atol)
         if case.has("grad/"):
-            batch = {"image": x, "target": case.input("target", dtype)}
+            batch = Batch({"image": x}, {"soft": case.input("target", dtype)})
             loss = Classification(ran.train()).losses(batch)["cross_entropy"]
             case.compare("output/loss", loss, atol)
             loss.backward()

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muntin.data.transforms.mixing import soft_target
+from muntin.data import Batch
+from muntin.data.loading.mixing import soft_target
 from muntin.formats import vit as vit_files
 from muntin.heads import DistilledReadout
 from muntin.models.deit import DeiT, DeiTConfig
@@ -35,8 +36,8 @@ class Said(nn.Module):
 class AsGiven(Distillation):
     """Binary cross-entropy against targets as they are: the original binarises them in its loop, not in its loss."""
 
-    def label_loss(self, logits: Tensor, batch: dict) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, batch["target"])
+    def label_loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, batch.target["soft"])
 
 
 def check_distillation(case: Case) -> None:
@@ -55,7 +56,7 @@ def check_distillation(case: Case) -> None:
             loss = F.cross_entropy(by_class, target)
         else:
             task = _task(variant, student, Said(case.tensors["input/teacher_logits"]))
-            loss = torch.stack(list(task({"image": image, "target": target}).values())).sum()
+            loss = torch.stack(list(task(Batch({"image": image}, {"soft": target})).values())).sum()
         loss.backward()
         case.compare(f"output/loss/{name}", loss, LOSS)
         gradients = vit_files.write(

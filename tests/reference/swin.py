@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from muntin.data import Batch
 from muntin.engine.optim import Optim, parameter_groups
 from muntin.formats import swin as swin_files
 from muntin.heads import LevelNorms
@@ -150,7 +151,9 @@ def check_classifier(case: Case) -> None:
         with torch.inference_mode():  # other kernels than with gradients
             case.compare("output/logits", ran(x), atol)
         if case.has("output/loss") or case.has("grad/"):
-            loss = Classification(ran).losses({"image": x, "target": case.input("soft_target", dtype)})["cross_entropy"]
+            loss = Classification(ran).losses(Batch({"image": x}, {"soft": case.input("soft_target", dtype)}))[
+                "cross_entropy"
+            ]
             loss.backward()
             case.compare("output/loss", loss, atol)
             case.compare_gradients(_gradients(ran, "official"), tolerance.gradient)
@@ -272,12 +275,13 @@ def check_simmim(case: Case) -> None:
     model.load_state_dict(swin_files.read(case.under("weights/"), position_grid(official)).tensors)
     for ran, dtype in runs(model):
         image, mask = case.input("x", dtype), case.tensors["input/mask"].long()
+        batch = Batch({"image": image, "mask": mask}, {})
         features = ran.encode(image, mask).movedim(-1, 1)
         case.compare_map("output/encoder_features", features, *tolerance.map(dtype))
-        predicted = ran.predict({"image": image, "mask": mask})
+        predicted = ran.predict(batch)
         case.compare_map("output/reconstruction", predicted["reconstruction"], *tolerance.map(dtype))
         case.compare_map("output/normalised_target", predicted["target"], *tolerance.map(dtype))
-        loss = sum(ran.losses({"image": image, "mask": mask}).values())
+        loss = sum(ran.losses(batch).values())
         case.compare("output/loss", loss, 1e-6)
         if case.has("grad/"):
             loss.backward()

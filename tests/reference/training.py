@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from muntin.data.loading.mixing import Draw, cut_box, mix, own_share, soft_target
 from muntin.data.loading.order import Order
 from muntin.data.transforms.masking import MaskGenerator
-from muntin.data.transforms.mixing import Draw, cut_box, mix, own_share, soft_target
 from muntin.engine.schedule import Schedule
 from muntin.tasks import Classifier
 

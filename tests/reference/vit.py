@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from muntin.catalog import beit, deit, vit
+from muntin.data import Batch
 from muntin.engine.optim import Optim, parameter_groups
 from muntin.formats import beit as beit_files
 from muntin.formats import vit as vit_files
@@ -106,7 +107,7 @@ def _compare_vit(case: Case, ran: Classifier, x: Tensor) -> None:
     case.compare("output/act/pre_logits", vector, VIT)
     case.compare("output/logits", ran(x), VIT)
     if case.has("output/loss"):
-        batch = {"image": x, "target": case.input("target", x.dtype)}
+        batch = Batch({"image": x}, {"soft": case.input("target", x.dtype)})
         loss = Classification(ran).losses(batch)["cross_entropy"]
         loss.backward()
         case.compare("output/loss", loss, VIT)
@@ -194,9 +195,10 @@ def check_simmim_vit(case: Case) -> None:
     model.load_state_dict(beit_files.read(case.under("weights/")).tensors)
     for ran, dtype in runs(model):
         image, mask = case.input("x", dtype), case.tensors["input/mask"]
+        batch = Batch({"image": image, "mask": mask}, {})
         case.compare("output/encoder_features", ran.encode(image, mask).movedim(-1, 1), SIMMIM)
-        case.compare("output/reconstruction", ran.predict({"image": image, "mask": mask})["reconstruction"], SIMMIM)
-        loss = ran.losses({"image": image, "mask": mask})["reconstruction"]
+        case.compare("output/reconstruction", ran.predict(batch)["reconstruction"], SIMMIM)
+        loss = ran.losses(batch)["reconstruction"]
         loss.backward()
         case.compare("output/loss", loss, LOSS)
         case.compare_gradients(beit_files.write(_gradients(ran), "simmim"), GRADIENTS)

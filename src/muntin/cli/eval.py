@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
     if given.all and given.val_share is not None:
         raise UserError("--all measures every picture and --val-share a part of them: give one of them")
 
-    from muntin.data import Loader, Preprocess, eval_transform
+    from muntin.data import Loader, eval_transform, inputs_from
     from muntin.engine import autocast, parallel
     from muntin.predict import evaluate
     from muntin.recipes.recipe import DataChoice
@@ -71,7 +71,7 @@ def run(arguments: list[str]) -> int:
     device = parallel.setup()
     loader = Loader(
         source,
-        eval_transform(Preprocess.from_dict(saved.preprocess)),
+        eval_transform(inputs_from(saved.preprocess)),
         batch_size=given.batch_size,
         workers=given.workers,
         rank=parallel.rank(),

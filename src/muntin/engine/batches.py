@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-Batch = dict[str, Any]
+from muntin.data import Batch
 
 
 class Batches(Protocol):
@@ -32,7 +32,7 @@ class Timed(Iterator[Batch]):
         start = time.perf_counter()
         batch = next(self._batches)
         self._seconds += time.perf_counter() - start
-        self.inputs = shapes(batch)
+        self.inputs = shapes(batch.inputs)
         return batch
 
     def take_seconds(self) -> float:

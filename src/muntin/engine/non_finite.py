@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from muntin.data import Batch
+
 FILES_SHOWN = 4
 
 
 def loss_report(
     task: nn.Module,
-    batches: Iterable[dict[str, Any]],
-    forward: Callable[[int, dict[str, Any]], dict[str, Tensor]],
+    batches: Iterable[Batch],
+    forward: Callable[[int, Batch], dict[str, Tensor]],
 ) -> str:
     """The first of an update's batches with a non-finite loss, in words: its losses, first bad layer and files.
 
@@ -42,17 +44,17 @@ def gradient_report(task: nn.Module, norm: float) -> str:
     )
 
 
-def files(batch: dict[str, Any]) -> str:
+def files(batch: Batch) -> str:
     """The first few file names of a batch, in words."""
-    names = list(batch.get("name", ()))
+    names = list(batch.names)
     if not names:
         return "the batch carries no file names"
     more = f", ... ({len(names)} in all)" if len(names) > FILES_SHOWN else ""
     return f"files: {', '.join(names[:FILES_SHOWN])}{more}"
 
 
-def _where(task: nn.Module, batch: dict[str, Any], bad: set[nn.Module]) -> str:
-    for name, value in batch.items():
+def _where(task: nn.Module, batch: Batch, bad: set[nn.Module]) -> str:
+    for name, value in [*batch.inputs.items(), *batch.target.items()]:
         if isinstance(value, Tensor) and not _finite(value):
             return f"the batch's '{name}' is not finite before any layer"
     names = {module: name for name, module in task.named_modules()}

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from muntin.data import Batch
 from muntin.engine import Schedule, Training, fit
 from muntin.engine.optim import Optim, build_optimizer, parameter_groups
 from muntin.errors import RunError, UserError
@@ -188,10 +189,10 @@ class Regression(Stack):
         return self.losses(batch)
 
     def losses(self, batch):
-        x = batch["image"]
+        x = batch.inputs["image"]
         for block in self.blocks:
             x = block.norm(block.linear(x)) + block.table.mean() + block.cpb(x[:, :2])
-        return {"square": (self.head(x) - batch["label"]).square().mean()}
+        return {"square": (self.head(x) - batch.target["label"]).square().mean()}
 
 
 class Rows:
@@ -208,7 +209,7 @@ class Rows:
             if (epoch, number) == self.broken_at:
                 raise RunError("broken")
             x = torch.randn(4, 4, generator=torch.Generator().manual_seed(10 * epoch + number))
-            yield {"image": x, "label": x[:, :2] * 2}
+            yield Batch({"image": x}, {"label": x[:, :2] * 2})
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from muntin.data import Batch
 from muntin.engine import non_finite, parallel, precision
-from muntin.engine.batches import Batch, Batches
+from muntin.engine.batches import Batches
 from muntin.engine.device import to_device
 from muntin.engine.optim import Optim
 from muntin.engine.schedule import Schedule

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from muntin.data import Batch
 from muntin.engine import Optim, Schedule, Training, fit
 
 SPEED = ("samples_per_second", "data_wait", "memory_gib")
@@ -22,7 +23,7 @@ class Toy(nn.Module):
         return self.losses(batch)
 
     def losses(self, batch):
-        return {"cross_entropy": nn.functional.cross_entropy(self.logits(batch["image"]), batch["label"])}
+        return {"cross_entropy": nn.functional.cross_entropy(self.logits(batch.inputs["image"]), batch.target["label"])}
 
     def logits(self, x):
         for block in self.blocks:
@@ -45,7 +46,7 @@ class Broken(Toy):
         return output * float("nan") if self.where == "layer" and self.hit else output
 
     def losses(self, batch):
-        self.hit = f"row{self.when}.png" in batch["name"]
+        self.hit = f"row{self.when}.png" in batch.names
         losses = super().losses(batch)
         if self.hit and self.where == "loss":
             losses = {"cross_entropy": losses["cross_entropy"] * float("inf")}
@@ -72,7 +73,8 @@ class Toys:
             self.before_batch(epoch, number)
             first = (number * self.world + self.rank) * self.batch_size
             chosen = order[first : first + self.batch_size]
-            yield {"image": self.rows[chosen], "label": self.labels[chosen], "name": [f"row{i}.png" for i in chosen]}
+            names = [f"row{i}.png" for i in chosen]
+            yield Batch({"image": self.rows[chosen]}, {"label": self.labels[chosen]}, names)
 
 
 def top1(task):
@@ -107,6 +109,6 @@ def assert_equal_states(ours, theirs):
 
 
 def test_the_processes_share_what_one_takes_as_a_batch():
-    one = next(Toys(batch_size=4).epoch(0))["name"]
-    two = [next(Toys(batch_size=2, rank=rank, world=2).epoch(0))["name"] for rank in range(2)]
+    one = next(Toys(batch_size=4).epoch(0)).names
+    two = [next(Toys(batch_size=2, rank=rank, world=2).epoch(0)).names for rank in range(2)]
     assert two[0] + two[1] == one

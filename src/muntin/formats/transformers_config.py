@@ -36,7 +36,7 @@ def transformers_config(
 
 
 def preprocessor_config(preprocess: Mapping[str, Any]) -> dict[str, Any]:
-    """preprocessor_config.json for pictures prepared by our `data.Preprocess`, whose values are given.
+    """preprocessor_config.json for pictures prepared by our `data.PictureInput`, whose values are given.
 
     Its class for ConvNeXt resizes the shorter side and crops, that for ViT warps; both serve any model.
     """

@@ -48,7 +48,7 @@ def _answer(model: nn.Module, loader: Loader, update: Callable) -> None:
     """Show the model every picture, and `update` what it says of them with their labels."""
     device = next(model.parameters()).device
     for batch in loader.epoch(0):
-        update(model(to_device(batch["image"], device)), batch["label"])
+        update(model(to_device(batch.inputs["image"], device)), batch.target["label"])
 
 
 def _over_processes(measure: Measure, model: nn.Module) -> Measure:

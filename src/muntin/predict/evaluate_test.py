@@ -1,13 +1,14 @@
+import numpy as np
 import torch
 from torch import nn
 
-from muntin.data import Digits, Loader, Preprocess, Subset, eval_transform
+from muntin.data import Digits, Loader, PictureInput, Subset, eval_transform
 from muntin.heads import DistilledReadout
 from muntin.models.backbone import Features
 from muntin.predict import evaluate, evaluate_heads
 from muntin.tasks import Classifier
 
-PREPROCESS = Preprocess(image_size=(8, 8), crop_ratio=0.0, mean=(0.5,), std=(0.5,))
+PREPROCESS = PictureInput(image_size=(8, 8), crop_ratio=0.0, mean=(0.5,), std=(0.5,))
 
 
 def test_evaluation_counts_every_sample_once_and_keeps_the_mode():
@@ -18,11 +19,11 @@ def test_evaluation_counts_every_sample_once_and_keeps_the_mode():
     assert model.training
     assert result.samples == len(source) == 24
 
-    right, to_tensor = 0, PREPROCESS.transform()
+    right, transform = 0, eval_transform(PREPROCESS)
     for index in range(len(source)):
-        sample = source.read(index)
+        sample = transform(source.read(index), np.random.default_rng(0))
         with torch.no_grad():
-            right += model(to_tensor(sample.image)[None]).argmax().item() == sample.label
+            right += model(sample.inputs["image"][None]).argmax().item() == sample.target["label"]
     assert result.top1 == right / 24
 
 
@@ -45,7 +46,9 @@ def test_both_heads_are_measured_together_and_alone():
     assert not model.readout.training
     assert fused.confusion.equal(evaluate(model, loader, num_classes=10).confusion)
 
-    images, labels = (torch.cat(parts) for parts in zip(*((b["image"], b["label"]) for b in loader.epoch(0))))
+    images, labels = (
+        torch.cat(parts) for parts in zip(*((b.inputs["image"], b.target["label"]) for b in loader.epoch(0)))
+    )
     first, second = (logits.argmax(1) for logits in model.train()(images))
     expected = (first == labels, second == labels, first != second)
     assert alone == tuple(found.double().mean().item() for found in expected)

@@ -8,12 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
-from muntin.data.decoding.picture import open_picture
 from muntin.data.sources.digits import Digits
-from muntin.data.sources.files import SUFFIXES, pictures_below
-from muntin.data.sources.source import Source
+from muntin.data.sources.files import SUFFIXES, pictures_below, read_picture
+from muntin.data.sources.source import Sample
 from muntin.errors import UserError
 
 
@@ -21,7 +18,7 @@ class Picture(NamedTuple):
     """A picture not read yet. `read` raises UserError, naming the file, when it is none."""
 
     name: str
-    read: Callable[[], Image.Image]
+    read: Callable[[], Sample]
 
 
 def find_pictures(places: Iterable[str | Path]) -> list[Picture]:
@@ -34,7 +31,7 @@ def find_pictures(places: Iterable[str | Path]) -> list[Picture]:
     found: dict[str, Picture] = {}
     for place in map(str, places):
         pictures = (
-            _held_out_digits() if place == "digits" else [Picture(p, partial(open_picture, p)) for p in _paths(place)]
+            _held_out_digits() if place == "digits" else [Picture(p, partial(read_picture, p)) for p in _paths(place)]
         )
         found |= {picture.name: picture for picture in pictures}
     return list(found.values())
@@ -42,11 +39,7 @@ def find_pictures(places: Iterable[str | Path]) -> list[Picture]:
 
 def _held_out_digits() -> list[Picture]:
     digits = Digits("val")
-    return [Picture(digits.name(i), partial(_image, digits, i)) for i in range(len(digits))]
-
-
-def _image(source: Source, index: int) -> Image.Image:
-    return source.read(index).image
+    return [Picture(digits.name(i), partial(digits.read, i)) for i in range(len(digits))]
 
 
 def _paths(place: str) -> list[str]:

@@ -42,7 +42,7 @@ def test_file_named_in_full_is_taken_whatever_its_ending(place):
 def test_digits_are_the_built_in_held_out_set():
     pictures = find_pictures(["digits"])
     assert len(pictures) == 1000
-    assert pictures[7].read().size == (28, 28)
+    assert pictures[7].read().inputs["image"].size == (28, 28)
 
 
 @pytest.mark.parametrize("missing", ["nowhere", "nowhere.jpg", "x/*.jpg"])

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from muntin.data import Preprocess
+from muntin.data import inputs_from
 from muntin.draw.classes import draw, drawn_file
 from muntin.errors import UserError
 from muntin.weights.folder import Saved, load_model
@@ -52,7 +53,7 @@ class Predictor:
         self.model = saved.model.to(device)
         self.classes = saved.classes
         self.device = torch.device(device)
-        self._to_tensor = Preprocess.from_dict(saved.preprocess).transform()
+        self._transform = inputs_from(saved.preprocess).eval_transform()
 
     @classmethod
     def load(cls, place: str | Path, device: torch.device | str = "cpu") -> Predictor:
@@ -90,11 +91,12 @@ class Predictor:
 
     def _read(self, pictures: list[Picture], skipped: dict[str, str]) -> list[tuple[str, Image.Image, Tensor]]:
         """Name, picture and model input of those that can be read; the others are added to `skipped`."""
-        read = []
+        read, rng = [], np.random.default_rng(0)
         for name, open_it in pictures:
             try:
-                image = open_it()
-                read.append((name, image, self._to_tensor(image)))
+                sample = open_it()
+                image = sample.inputs["image"]
+                read.append((name, image, self._transform(sample, rng).inputs["image"]))
             except UserError as error:
                 skipped[name] = str(error) if name in str(error) else f"{name}: {error}"
         return read

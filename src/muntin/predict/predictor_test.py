@@ -1,18 +1,19 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from muntin.data import Preprocess
+from muntin.data import PictureInput
 from muntin.errors import UserError
 from muntin.predict import Predictor
 from muntin.weights.create import create_model
 from muntin.weights.folder import load_model, save_model
 
 CONFIG = {"dim": 8, "depths": (1, 1), "heads": (1, 2), "window": (4, 4)}
-PREPROCESS = Preprocess(image_size=(16, 16), crop_ratio=0.0)
+PREPROCESS = PictureInput(image_size=(16, 16), crop_ratio=0.0)
 
 
 @pytest.fixture
@@ -49,7 +50,8 @@ def test_predictions_equal_the_model_by_hand(run, photos):
     predictor = Predictor.load(run)
     answer = predictor.predict([photos], top=2, batch_size=2)
     assert [Path(p.file).name for p in answer.found] == [f"{i}.png" for i in range(5)]
-    images = [PREPROCESS.transform()(Image.open(photos / f"{i}.png")) for i in range(5)]
+    transform, rng = PREPROCESS.eval_transform(), np.random.default_rng(0)
+    images = [transform(PREPROCESS.read(photos / f"{i}.png"), rng).inputs["image"] for i in range(5)]
     with torch.inference_mode():
         scores = load_model(run).model(torch.stack(images)).softmax(1)
     for prediction, row in zip(answer.found, scores):
@@ -79,6 +81,6 @@ def test_more_labels_than_classes_are_all_classes(run, photos):
 
 
 def test_picture_smaller_than_a_patch_is_one_sentence(run, photos):
-    change_config(run, preprocess=Preprocess(image_size=(2, 2)).to_dict())
+    change_config(run, preprocess=PictureInput(image_size=(2, 2)).to_dict())
     with pytest.raises(UserError, match="smaller than one patch"):
         Predictor.load(run).predict([photos])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from muntin.data import Augment, Preprocess
+from muntin.data import Augment, PictureInput
 from muntin.engine import Optim, Schedule, Training
 
 from .recipe import About, DataChoice, DistillationChoice, Masking, ModelChoice, Recipe
@@ -15,7 +15,7 @@ MODEL = ModelChoice(name="swin_v2_tiny_window8", patch=(4, 4), dim=48, depths=(2
 CONVNEXT = ModelChoice(name="convnext_tiny", dims=(32, 64), depths=(2, 2))
 DEIT = ModelChoice(name="deit_tiny_distilled", patch=(6, 6), dim=48, depth=3, heads=3)
 # The 28 pixels of a digit without the two of its margin; mean and deviation of what is left.
-PICTURES = Preprocess(image_size=(24, 24), crop_ratio=24 / 28, interpolation="bilinear", mean=(0.178,), std=(0.348,))
+PICTURES = PictureInput(image_size=(24, 24), crop_ratio=24 / 28, interpolation="bilinear", mean=(0.178,), std=(0.348,))
 STRONG = Augment(rotate=12, translate=0.08, zoom=(0.9, 1.1), shear=8)  # no flip: digits have a left and a right
 MILD = Augment(rotate=8, translate=0.04, zoom=(0.95, 1.05), shear=4)  # for runs of few epochs
 OPTIM = Optim(lr=3e-3, weight_decay=0.05)

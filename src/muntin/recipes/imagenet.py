@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from muntin.data import Augment, Preprocess
+from muntin.data import Augment, PictureInput
 from muntin.engine import Optim, Schedule, Training
 
 from .recipe import About, DataChoice, ModelChoice, Recipe
@@ -14,7 +14,7 @@ from .recipe import About, DataChoice, ModelChoice, Recipe
 AUGMENT = Augment(crop="auto", flip=0.5, randaugment=9, erasing=0.25, mixup=0.8, cutmix=1.0, smoothing=0.1)
 # what some keep of it for fine-tuning
 UNMIXED = replace(AUGMENT, mixup=0.0, cutmix=0.0)
-PICTURES = Preprocess(image_size=(224, 224), crop_ratio=0.875, interpolation="bicubic")
+PICTURES = PictureInput(image_size=(224, 224), crop_ratio=0.875, interpolation="bicubic")
 PICTURES_384 = replace(PICTURES, image_size=(384, 384))
 WARPED_384 = replace(PICTURES_384, crop_ratio=0.0)
 
@@ -31,7 +31,7 @@ def classification(
     about: About,
     name: str = "",
     augment: Augment = AUGMENT,
-    preprocess: Preprocess = PICTURES,
+    preprocess: PictureInput = PICTURES,
     loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy",
 ) -> Recipe:
     """A recipe that classifies pictures of a folder yet to be named; `name`: the model's."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from muntin.data import Augment, Preprocess
+from muntin.data import Augment, PictureInput
 from muntin.engine import Optim, Schedule, Training
 from muntin.errors import UserError, unknown
 
@@ -208,7 +208,7 @@ class Recipe:
     """Which model, from which weights."""
     data: DataChoice
     """Which pictures."""
-    preprocess: Preprocess
+    preprocess: PictureInput
     """From a picture to the model's input, at training and ever after."""
     augment: Augment
     """How pictures are changed while training."""

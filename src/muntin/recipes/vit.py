@@ -6,7 +6,7 @@ not follow other ones. Pictures are bilinear, on a scale of -1 to 1, and warped 
 
 from __future__ import annotations
 
-from muntin.data import Augment, Preprocess
+from muntin.data import Augment, PictureInput
 from muntin.engine import Optim, Schedule
 
 from .imagenet import classification, command, starting_from, top1
@@ -14,8 +14,8 @@ from .recipe import About, ModelChoice, Recipe
 
 PAPER = "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale, 2020, arXiv:2010.11929"
 HALF = (0.5, 0.5, 0.5)
-PICTURES = Preprocess(image_size=(224, 224), crop_ratio=0.0, interpolation="bilinear", mean=HALF, std=HALF)
-PICTURES_384 = Preprocess(image_size=(384, 384), crop_ratio=0.0, interpolation="bilinear", mean=HALF, std=HALF)
+PICTURES = PictureInput(image_size=(224, 224), crop_ratio=0.0, interpolation="bilinear", mean=HALF, std=HALF)
+PICTURES_384 = PictureInput(image_size=(384, 384), crop_ratio=0.0, interpolation="bilinear", mean=HALF, std=HALF)
 AUGMENT = Augment(crop="resized", crop_scale=(0.05, 1.0), flip=0.5)
 TABLE = {  # channels; top-1 after fine-tuning at 384, from ImageNet-1K and from ImageNet-21K (table 5)
     "vit_base_patch16": (768, 77.91, 83.97),
@@ -108,7 +108,7 @@ def vit_large_patch32_21k_finetune_384() -> Recipe:
 
 
 def finetuning(
-    name: str, model: ModelChoice, *, preprocess: Preprocess, augment: Augment, lr: float, about: About
+    name: str, model: ModelChoice, *, preprocess: PictureInput, augment: Augment, lr: float, about: About
 ) -> Recipe:
     """20,000 updates of 512 pictures of ImageNet-1K by SGD, which are eight epochs; 500 of them warm up."""
     return classification(

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from muntin.data import Augment, Preprocess
+from muntin.data import Augment, PictureInput
 from muntin.engine import Optim, Schedule, Training
 
 from .recipe import About, DataChoice, Masking, ModelChoice, Recipe
 
 MODEL = "swin_v2_tiny_window8"
-PICTURES = Preprocess(image_size=(256, 256), crop_ratio=0.875, interpolation="bicubic")
+PICTURES = PictureInput(image_size=(256, 256), crop_ratio=0.875, interpolation="bicubic")
 
 
 def pretrain() -> Recipe:

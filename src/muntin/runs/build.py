@@ -11,19 +11,18 @@ from torch import nn
 
 from muntin import catalog
 from muntin.data import (
-    Augment,
     Loader,
     MaskGenerator,
+    Prepare,
     Source,
     Splits,
     Subset,
-    Transform,
     eval_transform,
     few_labels,
     make_mixing,
-    mask_transform,
     open_data,
     train_transform,
+    unprepared,
 )
 from muntin.engine import parallel
 from muntin.errors import UserError
@@ -72,6 +71,7 @@ def build(recipe: Recipe, device: torch.device) -> Parts:
 
     loader = partial(
         Loader,
+        prepare=_prepare(recipe, task),
         seed=recipe.training.seed,
         workers=recipe.training.workers,
         rank=parallel.rank(),
@@ -80,7 +80,8 @@ def build(recipe: Recipe, device: torch.device) -> Parts:
     )
     train = loader(
         source,
-        _transform(recipe, task, recipe.augment),
+        train_transform(recipe.preprocess, recipe.augment),
+        training=True,
         batch_size=recipe.training.micro_batch(parallel.world()),
         shuffle=True,
         drop_last=True,
@@ -89,7 +90,7 @@ def build(recipe: Recipe, device: torch.device) -> Parts:
     )
     val = None
     if held_out:
-        val = loader(held_out, _transform(recipe, task, None), batch_size=recipe.data.val_batch_size)
+        val = loader(held_out, eval_transform(recipe.preprocess), batch_size=recipe.data.val_batch_size)
     return Parts(task.to(device), train, val, loaded, teacher)
 
 
@@ -173,15 +174,12 @@ def _distillation(choice: DistillationChoice, model: Classifier, teacher: nn.Mod
     return Distillation(model, teacher, imitate=imitate, token=choice.token, alpha=choice.alpha, loss=loss)
 
 
-def _transform(recipe: Recipe, task: nn.Module, augment: Augment | None) -> Transform:
-    """From picture to input; without `augment` that of evaluation."""
-    preprocess, masking = recipe.preprocess, recipe.masking
-    if isinstance(task, SimMIM):
-        generator = MaskGenerator(
-            preprocess.image_size, masking.mask_patch, task.backbone.strides[0], masking.mask_ratio
-        )
-        return mask_transform(preprocess, augment or Augment(), generator)
-    return train_transform(preprocess, augment) if augment else eval_transform(preprocess)
+def _prepare(recipe: Recipe, task: Task) -> Prepare:
+    """What the task does to a sample after the transforms."""
+    if not isinstance(task, SimMIM):
+        return unprepared
+    size, masking = recipe.preprocess.image_size, recipe.masking
+    return MaskGenerator(size, masking.mask_patch, task.backbone.strides[0], masking.mask_ratio).prepare
 
 
 def _check_divides(recipe: Recipe, stride: int) -> None:

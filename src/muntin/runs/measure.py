@@ -44,7 +44,7 @@ def _mean_loss(task: SimMIM, val: Loader) -> tuple[float, int]:
     device = next(task.parameters()).device
     total = torch.zeros(2, dtype=torch.float64, device=device)
     for batch in val.epoch(0):
-        loss, count = sum(task.losses(to_device(batch, device)).values()), len(batch["image"])
+        loss, count = sum(task.losses(to_device(batch, device)).values()), len(batch.indices)
         total += torch.tensor([float(loss) * count, count], dtype=torch.float64, device=device)
     loss_sum, samples = all_sum(total).tolist()
     return loss_sum / samples, int(samples)

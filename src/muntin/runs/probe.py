@@ -21,7 +21,8 @@ def probe(parts: Parts, device: torch.device, number_format: precision.Precision
         with torch.no_grad(), precision.autocast(device, number_format):
             for loader in filter(None, (parts.train, parts.val)):
                 for batch in loader.epoch(0):
-                    task.losses(to_device({name: values[:1] for name, values in batch.items()}, device))
+                    inputs, target = ({name: all[:1] for name, all in part.items()} for part in batch[:2])
+                    task.losses(to_device(batch._replace(inputs=inputs, target=target), device))
                     break
     except UserError as error:
         failure = error

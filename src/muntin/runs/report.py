@@ -8,10 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from muntin.data import Loader, Preprocess, Source, Subset
+from muntin.data import Batch, Inputs, Loader, Source, Subset
 from muntin.engine import environment
 from muntin.errors import UserError
 from muntin.evals.topk import MATRIX_CLASSES
@@ -60,11 +61,11 @@ def _tiles(summary: dict[str, Any]) -> list[Tile]:
     ]
 
 
-def add_reconstructions(page: Page, task: Task, loader: Loader, preprocess: Preprocess) -> None:
+def add_reconstructions(page: Page, task: Task, loader: Loader, preprocess: Inputs) -> None:
     """Pictures, their masks, and what the task paints into them."""
     assert isinstance(task, SimMIM)
     device, batch = next(task.parameters()).device, next(iter(loader.epoch(0)))
-    image, mask = batch["image"][:8].to(device), batch["mask"][:8].to(device)
+    image, mask = batch.inputs["image"][:8].to(device), batch.inputs["mask"][:8].to(device)
     with torch.no_grad():
         painted = task.reconstruct(image, mask).float()
     if task.normalised_target:
@@ -72,7 +73,7 @@ def add_reconstructions(page: Page, task: Task, loader: Loader, preprocess: Prep
     sections.reconstructions(page, image, task.pixel_mask(mask), painted, preprocess.mean, preprocess.std)
 
 
-def add_predictions(page: Page, task: Task, source: Source, preprocess: Preprocess) -> None:
+def add_predictions(page: Page, task: Task, source: Source, preprocess: Inputs) -> None:
     """Confusion matrix, unless of very many classes, and the surest right and worst wrong predictions."""
     thinned = Subset(source, range(0, len(source), -(-len(source) // MOST)))
     probabilities, numbers = predict(task, thinned, preprocess)
@@ -82,33 +83,33 @@ def add_predictions(page: Page, task: Task, source: Source, preprocess: Preproce
     if K <= MATRIX_CLASSES:
         confusion = (labels * K + probabilities.argmax(1)).bincount(minlength=K * K).view(K, K)
         sections.confusion(page, confusion, source.classes)
-    sections.predictions(page, probabilities, labels, source.classes, picture=lambda i: seen.read(i).image)
+    sections.predictions(page, probabilities, labels, source.classes, picture=lambda i: seen.read(i).inputs["image"])
 
 
 @torch.no_grad()
-def predict(task: Task, source: Source, preprocess: Preprocess) -> tuple[Tensor, list[int]]:
+def predict(task: Task, source: Source, preprocess: Inputs) -> tuple[Tensor, list[int]]:
     """Probabilities (N, K) of the pictures of a source that can be read, and their numbers in it."""
     device, inputs = next(task.parameters()).device, _inputs(source, preprocess)
     probabilities, numbers = [], []
     while batch := list(islice(inputs, BATCH)):
         images = torch.stack([image for _, image in batch]).to(device)
-        probabilities.append(task.predict({"image": images})["logits"].softmax(1).cpu())
+        probabilities.append(task.predict(Batch({"image": images}, {}))["logits"].softmax(1).cpu())
         numbers += [number for number, _ in batch]
     return torch.cat(probabilities), numbers
 
 
-def _inputs(source: Source, preprocess: Preprocess) -> Iterator[tuple[int, Tensor]]:
+def _inputs(source: Source, preprocess: Inputs) -> Iterator[tuple[int, Tensor]]:
     """Number and input of each picture that can be read: a run has not met all of them, and ends well without."""
-    to_tensor = preprocess.transform()
+    transform, rng = preprocess.eval_transform(), np.random.default_rng(0)
     for number in range(len(source)):
         try:
-            image = to_tensor(source.read(number).image)
+            sample = transform(source.read(number), rng)
         except UserError:
             continue
-        yield number, image
+        yield number, sample.inputs["image"]
 
 
-def add_insides(page: Page, tasks: dict[str, Task], source: Source, preprocess: Preprocess) -> None:
+def add_insides(page: Page, tasks: dict[str, Task], source: Source, preprocess: Inputs) -> None:
     """Attention over a picture and position bias of the last task's model; amplitudes of all."""
     models = {name: task.model if isinstance(task, Classification) else task for name, task in tasks.items()}
     model = list(models.values())[-1]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from muntin import catalog
-from muntin.data import Preprocess
+from muntin.data import PictureInput, inputs_from
 from muntin.errors import UserError
 from muntin.models import SwinV2, SwinV2Config
 from muntin.models.backbone import Backbone
@@ -102,12 +102,12 @@ def _saved(model: ModelChoice) -> dict[str, Any] | None:
     return saved | {"config": {key: _tuples(value) for key, value in saved["config"].items()}}
 
 
-def _pictures(recipe: Recipe, saved: dict[str, Any]) -> Preprocess:
+def _pictures(recipe: Recipe, saved: dict[str, Any]) -> PictureInput:
     """The recipe's preprocessing. Weights of other channels bring mean and std where it has ImageNet's."""
     chosen, channels = recipe.preprocess, saved["config"].get("in_chans", 3)
     if channels == len(chosen.mean):
         return chosen
-    trained = _normalised_as(chosen, Preprocess.from_dict(saved["preprocess"]))
+    trained = _normalised_as(chosen, inputs_from(saved["preprocess"]))
     if channels == len(trained.mean):
         return trained
     raise UserError(
@@ -116,9 +116,9 @@ def _pictures(recipe: Recipe, saved: dict[str, Any]) -> Preprocess:
     )
 
 
-def _normalised_as(chosen: Preprocess, trained: Preprocess) -> Preprocess:
+def _normalised_as(chosen: PictureInput, trained: PictureInput) -> PictureInput:
     """`chosen` with mean and std of `trained`, unless it has its own: others than ImageNet's."""
-    has_own = (chosen.mean, chosen.std) != (Preprocess.mean, Preprocess.std)
+    has_own = (chosen.mean, chosen.std) != (PictureInput.mean, PictureInput.std)
     return chosen if has_own else replace(chosen, mean=trained.mean, std=trained.std)
 
 
@@ -150,9 +150,7 @@ def _keep_scale(model: ModelChoice, image_size: tuple[int, int], saved: dict[str
     before = catalog.build_config(saved["model"], saved["config"])
     if not isinstance(config, SwinV2Config) or not isinstance(before, SwinV2Config) or config.pretrained_window:
         return model
-    trained = before.pretrained_window or effective_windows(
-        before, Preprocess.from_dict(saved["preprocess"]).image_size
-    )
+    trained = before.pretrained_window or effective_windows(before, inputs_from(saved["preprocess"]).image_size)
     same = len(trained) != len(config.depths) or trained == effective_windows(config, image_size)
     return model if same else replace(model, pretrained_window=tuple((h, w) for h, w in trained))
 

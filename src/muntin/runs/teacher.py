@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from muntin import catalog
-from muntin.data import Preprocess
+from muntin.data import inputs_from
 from muntin.errors import UserError
 from muntin.files import config_beside
 from muntin.recipes.recipe import Recipe
@@ -48,7 +48,7 @@ def _saved(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, str]:
     if asked and catalog.entry(asked).name != saved.name:
         raise UserError(f"{place} holds a {saved.name} and not a {asked}; leave --teacher out")
     _check_classes(saved.classes, classes, place)
-    theirs, ours = Preprocess.from_dict(saved.preprocess), recipe.preprocess
+    theirs, ours = inputs_from(saved.preprocess), recipe.preprocess
     if len(theirs.mean) != len(ours.mean):
         raise UserError(
             f"the teacher of {place} takes {len(theirs.mean)} channel(s) and the student gets {len(ours.mean)}; give "

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from muntin.data import Augment
+from muntin.data import Augment, Batch
 from muntin.errors import UserError
 from muntin.recipes import get
 from muntin.recipes.recipe import ModelChoice, Recipe
@@ -93,12 +93,12 @@ def test_kind_alpha_and_temperature_reach_the_loss(teacher):
     task = build(recipe, CPU).task.train()
     textbook = replace(recipe, distillation=replace(recipe.distillation, normalisation="textbook"))
     other = build(textbook, CPU).task.train()
-    batch = {"image": torch.randn(4, 1, 24, 24), "label": torch.arange(4)}
+    batch = Batch({"image": torch.randn(4, 1, 24, 24)}, {"label": torch.arange(4)})
     official, usual = task(batch)["distillation"], other(batch)["distillation"]
     torch.testing.assert_close(10 * official, usual)  # ten classes
     assert isinstance(task, Distillation)
-    _, by_token = task.model(batch["image"])
-    ours, theirs = (each.div(3).log_softmax(1) for each in (by_token, task.teacher(batch["image"])))
+    _, by_token = task.model(batch.inputs["image"])
+    ours, theirs = (each.div(3).log_softmax(1) for each in (by_token, task.teacher(batch.inputs["image"])))
     torch.testing.assert_close(usual, 0.25 * 9 * (theirs.exp() * (theirs - ours)).sum(1).mean())
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from muntin.data import Batch
 from muntin.errors import unknown
 from muntin.heads import PooledReadout, Readout
 from muntin.models.backbone import Backbone, Features
@@ -98,7 +99,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class Classification(nn.Module):
     """Trains a classifier against labels, or against the soft targets that mixing makes.
 
-    batch: "image" (B, C, H, W) with "label" (B,) or "target" (B, K); label smoothing is part of the targets.
+    batch: inputs["image"] (B, C, H, W), and target["soft"] (B, K) or else target["label"] (B,). Label smoothing is part
+    of the soft targets.
     loss: a name of `LOSSES`.
     A model that gives a pair of logits in training mode (class head, distillation head) has no teacher here: both heads
     learn the labels, and the loss is the mean of theirs.
@@ -110,20 +112,20 @@ class Classification(nn.Module):
             raise unknown("loss", loss, LOSSES)
         self.model, self.loss = model, loss
 
-    def forward(self, batch: dict) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         return self.losses(batch)
 
-    def losses(self, batch: dict) -> dict[str, Tensor]:
-        output = self.model(batch["image"])
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        output = self.model(batch.inputs["image"])
         losses = [self.label_loss(logits, batch) for logits in (output if isinstance(output, tuple) else [output])]
         return {self.loss: torch.stack(losses).mean()}
 
-    def label_loss(self, logits: Tensor, batch: dict) -> Tensor:
+    def label_loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """The loss of one head's logits (B, K) against what the batch says is there."""
-        return LOSSES[self.loss](logits, batch["target"] if "target" in batch else batch["label"])
+        return LOSSES[self.loss](logits, batch.target["soft"] if "soft" in batch.target else batch.target["label"])
 
-    def predict(self, batch: dict) -> dict[str, Tensor]:
-        return {"logits": self.model(batch["image"]).float()}
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        return {"logits": self.model(batch.inputs["image"]).float()}
 
     def layers(self) -> list[list[nn.Module]]:
         return self.model.layers()

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from muntin.data import Batch
 from muntin.errors import UserError
 from muntin.models import Swin, SwinConfig
 from muntin.tasks import Classification, Classifier
@@ -16,11 +17,9 @@ def task() -> Classification:
 
 
 @pytest.fixture
-def batch() -> dict:
-    return {
-        "image": torch.randn(2, 3, 20, 28, generator=torch.Generator().manual_seed(1)),
-        "label": torch.tensor([2, 0]),
-    }
+def batch() -> Batch:
+    image = torch.randn(2, 3, 20, 28, generator=torch.Generator().manual_seed(1))
+    return Batch({"image": image}, {"label": torch.tensor([2, 0])})
 
 
 def test_the_loss_is_the_mean_negative_log_likelihood(task, batch):
@@ -31,9 +30,8 @@ def test_the_loss_is_the_mean_negative_log_likelihood(task, batch):
 def test_soft_targets_go_before_labels(task, batch):
     target = torch.tensor([[0.2, 0.3, 0.5], [0.9, 0.1, 0.0]])
     log_p = task.predict(batch)["logits"].log_softmax(-1)
-    torch.testing.assert_close(
-        task.losses(batch | {"target": target})["cross_entropy"], -(target * log_p).sum(-1).mean()
-    )
+    losses = task.losses(batch._replace(target=batch.target | {"soft": target}))
+    torch.testing.assert_close(losses["cross_entropy"], -(target * log_p).sum(-1).mean())
 
 
 def test_binary_cross_entropy_asks_each_class_alone():
@@ -49,7 +47,7 @@ def test_binary_cross_entropy_asks_each_class_alone():
 def test_the_loss_is_chosen_by_name(task, batch):
     logits = task.predict(batch)["logits"]
     losses = Classification(task.model, "binary_cross_entropy").losses(batch)
-    torch.testing.assert_close(losses, {"binary_cross_entropy": binary_cross_entropy(logits, batch["label"])})
+    torch.testing.assert_close(losses, {"binary_cross_entropy": binary_cross_entropy(logits, batch.target["label"])})
     with pytest.raises(UserError, match="unknown loss 'cross_entropi': did you mean cross_entropy"):
         Classification(task.model, "cross_entropi")
 
@@ -68,10 +66,10 @@ class TwoHeads(nn.Module):
 def test_without_a_teacher_both_heads_of_a_distilled_model_learn_the_labels():
     torch.manual_seed(0)
     model, image, label = TwoHeads(), torch.randn(2, 4), torch.tensor([1, 2])
-    found = Classification(model)({"image": image, "label": label})["cross_entropy"]
+    found = Classification(model)(Batch({"image": image}, {"label": label}))["cross_entropy"]
     each = [F.cross_entropy(head(image), label) for head in (model.first, model.second)]
     torch.testing.assert_close(found, (each[0] + each[1]) / 2)
-    assert Classification(model).eval().predict({"image": image})["logits"].shape == (2, 3)
+    assert Classification(model).eval().predict(Batch({"image": image}, {}))["logits"].shape == (2, 3)
 
 
 def test_the_loss_is_computed_in_fp32_under_autocast(task, batch):
@@ -82,14 +80,14 @@ def test_the_loss_is_computed_in_fp32_under_autocast(task, batch):
 
 def test_a_new_head_has_the_new_classes_and_keeps_the_rest(task, batch):
     model = task.model
-    before = model.backbone(batch["image"]).levels[-1]
+    before = model.backbone(batch.inputs["image"]).levels[-1]
     model.reset_classifier(5)
     assert (model.num_classes, model.get_classifier().out_features) == (5, 5)
-    assert model(batch["image"]).shape == (2, 5)
-    assert torch.equal(model.backbone(batch["image"]).levels[-1], before)
+    assert model(batch.inputs["image"]).shape == (2, 5)
+    assert torch.equal(model.backbone(batch.inputs["image"]).levels[-1], before)
     model.reset_classifier(0)
     assert model.num_classes == 0
-    assert model(batch["image"]).shape == (2, model.num_features)
+    assert model(batch.inputs["image"]).shape == (2, model.num_features)
 
 
 def test_the_readout_is_the_last_layer(task):

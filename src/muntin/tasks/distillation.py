@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from muntin.data import Batch
 from muntin.errors import UserError, refuse, unknown
 from muntin.heads import DistilledReadout
 
@@ -121,11 +122,11 @@ class Distillation(Classification):
     def teacher(self) -> nn.Module:
         return self._aside.module
 
-    def losses(self, batch: dict) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Both terms with their weights, so that their sum is the loss."""
-        output = self.model(batch["image"])
+        output = self.model(batch.inputs["image"])
         by_class, by_token = output if isinstance(output, tuple) else (output, output)
-        imitation = self.imitate(by_token, self._teach(batch["image"], by_token.shape[1]))
+        imitation = self.imitate(by_token, self._teach(batch.inputs["image"], by_token.shape[1]))
         return {
             self.loss: (1 - self.alpha) * self.label_loss(by_class, batch),
             "distillation": self.alpha * imitation,

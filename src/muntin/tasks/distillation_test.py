@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from muntin.data import Batch
 from muntin.engine import Optim
 from muntin.engine.ema import Ema
 from muntin.engine.optim import parameter_groups
@@ -68,7 +69,7 @@ def teacher(classes=3):
 def batch():
     random = torch.Generator().manual_seed(2)
     image, target = torch.randn(4, 3, 8, 8, generator=random), torch.rand(4, 3, generator=random)
-    return {"image": image, "label": torch.tensor([2, 0, 1, 1]), "target": target / target.sum(1, keepdim=True)}
+    return Batch({"image": image}, {"label": torch.tensor([2, 0, 1, 1]), "soft": target / target.sum(1, keepdim=True)})
 
 
 def test_hard_distillation_is_the_log_likelihood_of_the_teachers_first_choice():
@@ -101,10 +102,10 @@ def test_soft_distillation_refuses_what_it_cannot_divide_by():
 
 def test_with_the_token_each_head_has_its_own_teacher(batch):
     task = Distillation(student(), teacher(), alpha=0.3)
-    by_class, by_token = task.model(batch["image"])
-    said = task.teacher(batch["image"])
+    by_class, by_token = task.model(batch.inputs["image"])
+    said = task.teacher(batch.inputs["image"])
     losses = task(batch)
-    label = -(batch["target"] * by_class.log_softmax(1)).sum(1).mean()
+    label = -(batch.target["soft"] * by_class.log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(losses["cross_entropy"], 0.7 * label)
     torch.testing.assert_close(losses["distillation"], 0.3 * hard_distillation(by_token, said))
     losses["distillation"].backward()
@@ -115,18 +116,18 @@ def test_with_the_token_each_head_has_its_own_teacher(batch):
 def test_without_the_token_the_one_head_learns_both(batch):
     imitate = partial(soft_distillation, temperature=3.0, normalisation="textbook")
     task = Distillation(plain(), teacher(), imitate=imitate, token=False, alpha=0.1, loss="binary_cross_entropy")
-    logits = task.model(batch["image"])
+    logits = task.model(batch.inputs["image"])
     losses = task(batch)
-    torch.testing.assert_close(losses["distillation"], 0.1 * imitate(logits, task.teacher(batch["image"])))
+    torch.testing.assert_close(losses["distillation"], 0.1 * imitate(logits, task.teacher(batch.inputs["image"])))
     everything = nn.functional.binary_cross_entropy_with_logits(logits, torch.ones(4, 3))
     torch.testing.assert_close(losses["binary_cross_entropy"], 0.9 * everything)
 
 
 def test_in_evaluation_mode_the_one_answer_is_judged(batch):
     task = Distillation(student(), teacher()).eval()
-    fused = task.model(batch["image"])
+    fused = task.model(batch.inputs["image"])
     torch.testing.assert_close(
-        task(batch)["distillation"], 0.5 * hard_distillation(fused, task.teacher(batch["image"]))
+        task(batch)["distillation"], 0.5 * hard_distillation(fused, task.teacher(batch.inputs["image"]))
     )
     torch.testing.assert_close(task.predict(batch)["logits"], fused)
 
@@ -135,7 +136,7 @@ def test_the_teacher_is_frozen_sees_the_same_pictures_and_never_trains(batch):
     theirs = teacher().train()
     task = Distillation(student(), theirs).train()
     sum(task(batch).values()).backward()
-    assert theirs.seen[0] is batch["image"]
+    assert theirs.seen[0] is batch.inputs["image"]
     assert not any(module.training for module in theirs.modules())
     assert all(p.grad is None and not p.requires_grad for p in theirs.parameters())
 
@@ -156,7 +157,8 @@ def test_the_teacher_is_no_part_of_the_task():
 def test_the_teacher_moves_with_the_task(batch):
     task = Distillation(student(), teacher()).double()
     assert task.teacher.head.weight.dtype == task.teacher.scale.dtype == torch.float64
-    batch = {name: value.double() if value.is_floating_point() else value for name, value in batch.items()}
+    image, soft = batch.inputs["image"].double(), batch.target["soft"].double()
+    batch = Batch({"image": image}, {"soft": soft})
     assert task(batch)["distillation"].isfinite()
     task.to("meta")
     assert task.teacher.head.weight.is_meta

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from muntin.data import Batch
 from muntin.errors import UserError, refuse
 from muntin.models.backbone import Backbone
 from muntin.ops.cached import without_autocast
@@ -47,7 +48,7 @@ class SimMIMChoice:
 class SimMIM(nn.Module):
     """Pre-trains any backbone with `embed` and `encode` by predicting masked pixels.
 
-    batch: "image" (B, C, H, W) and "mask" (B, h, w), 1 = masked, one number a patch of the model.
+    batch: inputs["image"] (B, C, H, W) and inputs["mask"] (B, h, w), 1 = masked, one number a patch of the model.
     normalised_target: side in pixels of the sliding window that normalises the target (odd; V2's recipe: 47), 0: the
     picture as it is. eps: of the norm before the decoder (Swin 1e-5, ViT 1e-6).
     """
@@ -69,18 +70,18 @@ class SimMIM(nn.Module):
         """Mask token N(0, 0.02); the decoder keeps PyTorch's default, the same for a 1 x 1 convolution."""
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
-    def forward(self, batch: dict) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
         return self.losses(batch)
 
-    def losses(self, batch: dict) -> dict[str, Tensor]:
-        image, mask = batch["image"], batch["mask"]
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        image, mask = batch.inputs["image"], batch.inputs["mask"]
         reconstruction, pixels = self.reconstruct(image, mask).float(), self.pixel_mask(mask)
         distance = (reconstruction - self.target(image)).abs() * pixels
         # the official denominator: pixels counted once, not per channel, then divided by the channels
         return {"reconstruction": distance.sum() / (pixels.sum() + 1e-5) / image.shape[1]}
 
-    def predict(self, batch: dict) -> dict[str, Tensor]:
-        image, mask = batch["image"], batch["mask"]
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        image, mask = batch.inputs["image"], batch.inputs["mask"]
         return {
             "reconstruction": self.reconstruct(image, mask).float(),
             "target": self.target(image),

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from muntin.data import Batch
 from muntin.errors import UserError
 from muntin.models import Swin, SwinConfig
 from muntin.tasks import SimMIM
@@ -14,22 +15,22 @@ def task(**options) -> SimMIM:
     return SimMIM(Swin(CONFIG), **options).eval()
 
 
-def a_batch() -> dict:
+def a_batch() -> Batch:
     random = torch.Generator().manual_seed(1)
     mask = (torch.rand(3, 4, 6, generator=random) < 0.6).long()
-    return {"image": torch.randn(3, 2, 16, 24, generator=random), "mask": mask}
+    return Batch({"image": torch.randn(3, 2, 16, 24, generator=random), "mask": mask}, {})
 
 
 def test_the_loss_is_the_mean_distance_over_masked_pixels():
     model, batch = task(), a_batch()
-    image, reconstruction = batch["image"], model.predict(batch)["reconstruction"]
+    image, reconstruction = batch.inputs["image"], model.predict(batch)["reconstruction"]
     distances = [
         (image[b, c, y, x] - reconstruction[b, c, y, x]).abs().item()
         for b in range(3)
         for c in range(2)
         for y in range(16)
         for x in range(24)
-        if batch["mask"][b, y // 4, x // 4]
+        if batch.inputs["mask"][b, y // 4, x // 4]
     ]
     assert model.losses(batch)["reconstruction"].item() == pytest.approx(sum(distances) / len(distances), rel=1e-5)
 
@@ -44,30 +45,32 @@ def test_the_loss_is_the_mean_distance_over_masked_pixels():
 )
 def test_pictures_and_masks_that_do_not_fit_are_refused(image, mask, sentence):
     with pytest.raises(UserError, match=sentence):
-        task().losses({"image": torch.zeros(image), "mask": torch.ones(mask)})
+        task().losses(Batch({"image": torch.zeros(image), "mask": torch.ones(mask)}, {}))
 
 
 def test_pixels_that_are_seen_do_not_count():
     model, batch = task(), a_batch()
-    seen = model.pixel_mask(batch["mask"]) == 0
+    seen = model.pixel_mask(batch.inputs["mask"]) == 0
     predicted = model.predict(batch)
     assert torch.equal(predicted["pixel_mask"] == 0, seen)
-    batch["mask"] = torch.zeros_like(batch["mask"])
+    batch.inputs["mask"] = torch.zeros_like(batch.inputs["mask"])
     assert model.losses(batch)["reconstruction"] == 0
 
 
 def test_what_is_behind_the_mask_cannot_be_seen():
     model, batch = task(), a_batch()
-    hidden = model.pixel_mask(batch["mask"])
-    changed = batch["image"] + 10 * hidden
-    torch.testing.assert_close(model.encode(changed, batch["mask"]), model.encode(batch["image"], batch["mask"]))
+    hidden = model.pixel_mask(batch.inputs["mask"])
+    changed = batch.inputs["image"] + 10 * hidden
+    torch.testing.assert_close(
+        model.encode(changed, batch.inputs["mask"]), model.encode(batch.inputs["image"], batch.inputs["mask"])
+    )
 
 
 def test_the_decoder_lays_pixels_out_as_a_pixel_shuffle():
     model, batch = task(), a_batch()
-    features = model.encode(batch["image"], batch["mask"])
+    features = model.encode(batch.inputs["image"], batch.inputs["mask"])
     shuffled = torch.pixel_shuffle(model.decoder(features).permute(0, 3, 1, 2), model.stride)
-    torch.testing.assert_close(model.reconstruct(batch["image"], batch["mask"]), shuffled)
+    torch.testing.assert_close(model.reconstruct(batch.inputs["image"], batch.inputs["mask"]), shuffled)
 
 
 def test_the_target_is_normalised_by_the_pixels_around_it():
@@ -92,8 +95,8 @@ def test_a_flat_picture_has_a_finite_target():
 
 def test_the_option_chooses_the_target():
     batch = a_batch()
-    assert torch.equal(task().predict(batch)["target"], batch["image"])
-    assert torch.equal(task(normalised_target=5).predict(batch)["target"], normalise_locally(batch["image"], 5))
+    assert torch.equal(task().predict(batch)["target"], batch.inputs["image"])
+    assert torch.equal(task(normalised_target=5).predict(batch)["target"], normalise_locally(batch.inputs["image"], 5))
     with pytest.raises(ValueError, match="must be odd"):
         task(normalised_target=4)
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from muntin.catalog import FAMILIES, as_size, build_config
-from muntin.data import Preprocess
+from muntin.data import PictureInput, inputs_from
 from muntin.data.transforms.inputs import IMAGENET_MEAN, IMAGENET_STD
 from muntin.errors import UserError, unknown
 from muntin.files import flush, read_tensors, write_file, write_tensors
@@ -146,7 +146,7 @@ def adapt(
         raise UserError(f"{path} has no classes (it is a {known.told.kind}); give the number that it is to have")
 
     described = _described(known)
-    preprocess = Preprocess.from_dict(described.preprocess) if described.preprocess else None
+    preprocess = inputs_from(described.preprocess) if described.preprocess else None
     trained_size = preprocess.image_size if preprocess else known.image_size
     size = as_size(image_size, 2) if image_size is not None else trained_size
     config = build_config(known.named.name, known.named.changes)
@@ -311,7 +311,7 @@ def _described(known: Identified) -> Described:
     """What config.json says, or what stands in for it."""
     classes = known.classes or numbered(known.told.num_classes)
     if known.config and known.config["preprocess"]:
-        return Described(classes, Preprocess.from_dict(known.config["preprocess"]).to_dict(), ())
+        return Described(classes, inputs_from(known.config["preprocess"]).to_dict(), ())
     values, notes = _preprocess(known.told.fields["in_chans"], known.image_size, {}, known.pixels)
     return Described(classes, values, notes + (_note_on_names(classes) if not known.classes else ()))
 
@@ -339,13 +339,13 @@ def _preprocess(
     if channels not in (1, 3):
         return {}, (f"preprocessing: none, pictures here have 1 or 3 channels and the model takes {channels}",)
     if known and len(known["mean"]) == channels:
-        return Preprocess.from_dict(dict(known) | {"image_size": list(size)}).to_dict(), ()
+        return inputs_from(dict(known) | {"image_size": list(size)}).to_dict(), ()
     told = (known["mean"], known["std"]) if known else pixels
     both = told or (IMAGENET_MEAN, IMAGENET_STD)
     mean, std = (list(v) if len(v) == channels else [round(sum(v) / len(v), 3)] * channels for v in both)
-    values = Preprocess().to_dict() | dict(known) | {"image_size": list(size), "mean": mean, "std": std}
+    values = PictureInput().to_dict() | dict(known) | {"image_size": list(size), "mean": mean, "std": std}
     whose = "" if told else "ImageNet's "
-    return Preprocess.from_dict(values).to_dict(), (_note_on_pixels(values, whose),)
+    return inputs_from(values).to_dict(), (_note_on_pixels(values, whose),)
 
 
 def _save(folder: Path, name: str, model: nn.Module, kind: str, described: Described) -> None:

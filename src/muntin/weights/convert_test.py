@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from muntin import catalog
-from muntin.data import Preprocess
+from muntin.data import PictureInput, picture_sample
 from muntin.data.transforms import vision
 from muntin.errors import UserError
 from muntin.formats.swin import write
@@ -34,7 +34,7 @@ def small_catalog(monkeypatch):
 
 def saved(folder, name="swin_tiny", **changes):
     model = create_model(name, num_classes=3, **changes)
-    values = Preprocess(image_size=(64, 64), crop_ratio=0).to_dict()
+    values = PictureInput(image_size=(64, 64), crop_ratio=0).to_dict()
     save_model(folder, name, model, kind="classifier", classes=CLASSES, preprocess=values)
     return model.eval()
 
@@ -114,7 +114,7 @@ def test_what_a_bare_file_does_not_tell_is_filled_in_and_said(tmp_path):
     report = convert(tmp_path / "bare.safetensors", tmp_path / "ours", layout="muntin")
     found = load_model(tmp_path / "ours")
     assert found.classes == ("0", "1", "2", "3")
-    assert found.preprocess == Preprocess(image_size=(64, 64)).to_dict()
+    assert found.preprocess == PictureInput(image_size=(64, 64)).to_dict()
     assert "ImageNet's mean" in report.notes[0]
     assert "numbers, 0 to 3" in report.notes[1]
 
@@ -136,7 +136,7 @@ def test_windows_and_scale_come_from_the_tables_of_a_file(tmp_path):
     """A model that is none of the catalog, written as transformers writes it."""
     changes = {"window": 8, "pretrained_window": ((6, 6), (3, 3)), "depths": (1, 2), "mlp_ratio": 2.0, "in_chans": 1}
     model = create_model("swin_v2_tiny_window8", num_classes=3, **changes).eval()
-    values = Preprocess(image_size=(64, 64), mean=(0.5,), std=(0.5,)).to_dict()
+    values = PictureInput(image_size=(64, 64), mean=(0.5,), std=(0.5,)).to_dict()
     save_model(tmp_path / "a", "swin_v2_tiny_window8", model, kind="classifier", classes=CLASSES, preprocess=values)
     convert(tmp_path / "a", tmp_path / "b", layout="transformers")
     config = json.loads((tmp_path / "b" / "config.json").read_text())
@@ -377,7 +377,7 @@ def test_torchvision_gets_its_buffers_and_no_scale_that_it_cannot_say(tmp_path):
 def test_a_swin_v2_of_ones_own_size_comes_back_from_official_names(tmp_path):
     fields = {"dim": 8, "depths": (1, 1), "heads": (1, 2), "window": (6, 6)}
     model = create_model("swin_v2_tiny_window8", num_classes=2, **fields).eval()
-    sizes = Preprocess(image_size=(32, 32)).to_dict()
+    sizes = PictureInput(image_size=(32, 32)).to_dict()
     save_model(tmp_path / "a", "swin_v2_tiny_window8", model, kind="classifier", classes=("x", "y"), preprocess=sizes)
     convert(tmp_path / "a", tmp_path / "b.pth", layout="official")
     convert(tmp_path / "b.pth", tmp_path / "c", layout="muntin")
@@ -390,7 +390,7 @@ def test_a_swin_v2_of_ones_own_size_comes_back_from_official_names(tmp_path):
 
 def test_the_picture_size_comes_back_from_a_folder_of_transformers(tmp_path):
     model = create_model("swin_tiny", num_classes=2, dim=8, depths=(1, 1), heads=(1, 2), window=(4, 4))
-    sizes = Preprocess(image_size=(64, 64)).to_dict()
+    sizes = PictureInput(image_size=(64, 64)).to_dict()
     save_model(tmp_path / "a", "swin_tiny", model, kind="classifier", classes=("x", "y"), preprocess=sizes)
     convert(tmp_path / "a", tmp_path / "b", layout="transformers")
     convert(tmp_path / "b", tmp_path / "c", layout="muntin")
@@ -454,7 +454,7 @@ def test_only_a_swin_v2_has_a_bias_to_freeze(tmp_path):
 def test_transformers_prepares_pictures_as_a_converted_folder_says(tmp_path, ratio):
     vision.functional()
     transformers = pytest.importorskip("transformers")
-    values = Preprocess(image_size=(64, 64), crop_ratio=ratio, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    values = PictureInput(image_size=(64, 64), crop_ratio=ratio, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
     model = create_model("convnext_tiny", num_classes=3, dims=(8, 16), depths=(1, 1))
     save_model(
         tmp_path / "ours", "convnext_tiny", model, kind="classifier", classes=CLASSES, preprocess=values.to_dict()
@@ -463,5 +463,6 @@ def test_transformers_prepares_pictures_as_a_converted_folder_says(tmp_path, rat
     prepare = transformers.AutoImageProcessor.from_pretrained(tmp_path / "theirs", backend="pil")
     pixels = np.random.default_rng(0).integers(0, 255, (160, 192, 3), dtype=np.uint8)  # 80 x 96: even rims to crop
     theirs = prepare(Image.fromarray(pixels), return_tensors="pt")["pixel_values"][0]
-    ours = values.transform()(Image.fromarray(pixels))
+    sample = picture_sample(Image.fromarray(pixels), "pixels")
+    ours = values.eval_transform()(sample, np.random.default_rng(0)).inputs["image"]
     torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)

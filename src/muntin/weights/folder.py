@@ -32,7 +32,7 @@ def save_model(
     """Write config.json and model.safetensors: all that is needed to build the model and to prepare its pictures.
 
     kind: "classifier", "simmim" or "backbone" (alone, or with norms of its levels).
-    preprocess: `data.Preprocess.to_dict()`.
+    preprocess: `data.PictureInput.to_dict()`.
     A folder that is there keeps its other files; a crash leaves the old model in it or the new one, never a mixture.
     """
     backbone: nn.Module = model.backbone  # type: ignore[assignment]

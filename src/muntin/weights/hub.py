@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from muntin.catalog import entry
-from muntin.data import Preprocess
+from muntin.data import inputs_from
 from muntin.errors import UserError
 from muntin.files import write_file
 from muntin.tasks import Classifier, SimMIM
@@ -41,11 +41,11 @@ def save_pretrained(model: Saved, folder: str | Path, *, card: Card | None = Non
     """Write a Hub folder: config.json, model.safetensors and README.md; other files in it are kept.
 
     model: with its catalog name, class names and preprocessing, as `load_model` and `from_pretrained` give it; for a
-    module of your own Saved(module, "swin_tiny", ("cat", "dog"), Preprocess().to_dict()). A `SimMIM` has no classes.
+    module of your own Saved(module, "swin_tiny", ("cat", "dog"), PictureInput().to_dict()). A `SimMIM` has no classes.
     Raises UserError where these do not belong together.
     """
     folder = Path(folder)
-    Preprocess.from_dict(model.preprocess)
+    inputs_from(model.preprocess)
     if not isinstance(model.model, Classifier | SimMIM):
         raise UserError(f"a {type(model.model).__name__} cannot be saved; give a Classifier (create_model) or a SimMIM")
     kind = "classifier" if isinstance(model.model, Classifier) else "simmim"

@@ -10,7 +10,7 @@ import torch
 
 from muntin import from_pretrained, push_to_hub, save_pretrained
 from muntin.catalog import build_config
-from muntin.data import Preprocess
+from muntin.data import PictureInput
 from muntin.errors import UserError
 from muntin.models import Swin
 from muntin.tasks import SimMIM
@@ -25,7 +25,7 @@ PICTURE = torch.randn(1, 3, 20, 24)
 @pytest.fixture
 def model():
     module = create_model("swin_tiny", num_classes=2, **SMALL).eval()
-    return Saved(module, "swin_tiny", ("käfer", "ant"), Preprocess(image_size=(32, 32)).to_dict())
+    return Saved(module, "swin_tiny", ("käfer", "ant"), PictureInput(image_size=(32, 32)).to_dict())
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_the_card_says_what_is_known(model, tmp_path):
 
 def test_a_pretraining_model_is_saved_as_one(tmp_path):
     task = SimMIM(Swin(build_config("swin_tiny", SMALL)))
-    folder = save_pretrained(Saved(task, "swin_tiny", (), Preprocess().to_dict()), tmp_path / "model")
+    folder = save_pretrained(Saved(task, "swin_tiny", (), PictureInput().to_dict()), tmp_path / "model")
     assert "image-feature-extraction" in (folder / "README.md").read_text()
     backbone = create_backbone("swin_tiny", weights=folder, **SMALL)
     assert torch.equal(backbone.patch_embed.proj.weight, task.backbone.patch_embed.proj.weight)
@@ -174,7 +174,7 @@ def test_class_names_are_no_markup_in_the_card(model, tmp_path):
 )
 def test_a_card_is_found_under_its_own_family(tmp_path, name, config, tag):
     made = create_model(name, num_classes=1, **config).eval()
-    saved = Saved(made, name, ("bee",), Preprocess(image_size=(32, 32)).to_dict())
+    saved = Saved(made, name, ("bee",), PictureInput(image_size=(32, 32)).to_dict())
     folder = save_pretrained(saved, tmp_path / "model")
     assert f'tags: ["muntin", "{tag}", "{name}"]' in (folder / "README.md").read_text(encoding="utf-8")
     picture = torch.ones(1, 3, 32, 32)

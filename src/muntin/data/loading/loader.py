@@ -30,7 +30,8 @@ class Loader:
     """Batches of a source.
 
     prepare, collate: what a task does to a sample after the transform, and how samples become a batch.
-    training: told to `prepare`. batch_size: samples a batch on this process. workers: processes that read ahead; 0 reads in this one.
+    training: told to `prepare`. batch_size: samples a batch on this process.
+    workers: processes that read ahead; 0 reads in this one.
     rank, world: this process's number among how many. Order, augmentation, masks and mixing are functions of
     (seed, epoch, sample or batch number): the global generators are neither read nor changed. See `Order` for how
     samples are shared among processes.

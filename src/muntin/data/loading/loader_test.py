@@ -18,48 +18,53 @@ from muntin.data import (
     Loader,
     MaskGenerator,
     Mixing,
-    Preprocess,
+    PictureInput,
     Subset,
     WithoutLabels,
     eval_transform,
-    mask_transform,
     train_transform,
 )
-from muntin.data.loading.batch import Work
 from muntin.data.loading.loader import lost_worker_said
+from muntin.data.loading.reader import Work
+from muntin.data.sources.place import UNMOVED
 from muntin.errors import RunError, UserError
 
-PREPROCESS = Preprocess(image_size=(16, 16), crop_ratio=0, mean=(0.13,), std=(0.3,))
+PREPROCESS = PictureInput(image_size=(16, 16), crop_ratio=0, mean=(0.13,), std=(0.3,))
 AUGMENT = Augment(crop="padded", rotate=10, translate=0.1, randaugment=9, erasing=0.5)
 
 
 def _loader(count=37, mixing=True, **how):
-    transform = mask_transform(PREPROCESS, AUGMENT, MaskGenerator(16, 8, 4))
     arguments = {"batch_size": 8, "shuffle": True, "seed": 5} | how
     return Loader(
         Subset(Digits("train"), range(count)),
-        transform,
+        train_transform(PREPROCESS, AUGMENT),
+        prepare=MaskGenerator(16, 8, 4).prepare,
         mixing=Mixing(10, mixup=0.8, cutmix=1.0, smoothing=0.1) if mixing else None,
         **arguments,
     )
 
 
 def _same(one, other):
-    assert one.keys() == other.keys()
-    for key, value in one.items():
-        assert value == other[key] if key == "name" else torch.equal(value, other[key]), key
+    assert (one.names, one.places) == (other.names, other.places)
+    assert torch.equal(one.indices, other.indices)
+    for ours, theirs in ((one.inputs, other.inputs), (one.target, other.target)):
+        assert ours.keys() == theirs.keys()
+        for key, value in ours.items():
+            assert torch.equal(value, theirs[key]), key
 
 
 def test_a_batch_holds_what_the_contract_says():
     batch = next(_loader().epoch(0))
-    kinds = {"image": torch.float32, "mask": torch.int64, "label": torch.int64, "target": torch.float32}
-    assert {key: batch[key].dtype for key in kinds} == kinds
-    assert batch["image"].shape == (8, 1, 16, 16)
-    assert batch["mask"].shape == (8, 4, 4)
-    assert batch["target"].shape == (8, 10)
-    for place, index in enumerate(batch["index"].tolist()):
-        assert batch["name"][place] == f"digits/train/{index:05d}"
-        assert batch["label"][place] == Digits("train").label(index)
+    kinds = {"image": torch.float32, "mask": torch.int64, "label": torch.int64, "soft": torch.float32}
+    assert {key: value.dtype for key, value in (batch.inputs | batch.target).items()} == kinds
+    assert batch.inputs["image"].shape == (8, 1, 16, 16)
+    assert batch.inputs["mask"].shape == (8, 4, 4)
+    assert batch.target["soft"].shape == (8, 10)
+    for number, index in enumerate(batch.indices.tolist()):
+        assert batch.names[number] == f"digits/train/{index:05d}"
+        assert batch.target["label"][number] == Digits("train").label(index)
+        assert batch.places[number].size == (28, 28)
+        assert batch.places[number].to_original != UNMOVED
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -87,31 +92,32 @@ def test_skipped_batches_are_not_read(monkeypatch):
     loader, read, original = _loader(), [], Digits.read
     monkeypatch.setattr(Digits, "read", lambda self, index: read.append(index) or original(self, index))
     (last,) = loader.epoch(0, start=4)
-    assert read == last["index"].tolist()
+    assert read == last.indices.tolist()
 
 
 def test_epochs_differ_in_order_pictures_masks_and_mixing():
     (one, *_), (other, *_) = list(_loader(count=8).epoch(0)), list(_loader(count=8).epoch(1))
-    assert one["index"].tolist() != other["index"].tolist()
-    back = [one["index"].argsort(), other["index"].argsort()]
-    for key in ("image", "mask", "target"):
-        assert not torch.equal(one[key][back[0]], other[key][back[1]])
+    assert one.indices.tolist() != other.indices.tolist()
+    back = [one.indices.argsort(), other.indices.argsort()]
+    for key in ("image", "mask"):
+        assert not torch.equal(one.inputs[key][back[0]], other.inputs[key][back[1]])
+    assert not torch.equal(one.target["soft"][back[0]], other.target["soft"][back[1]])
 
 
 def test_a_sample_is_augmented_alike_in_any_batch_size_and_on_any_rank():
-    whole = {i: x for b in _loader(mixing=False).epoch(0) for i, x in zip(b["index"].tolist(), b["image"])}
+    whole = {i: x for b in _loader(mixing=False).epoch(0) for i, x in zip(b.indices.tolist(), b.inputs["image"])}
     for rank in (0, 1):
         for batch in _loader(mixing=False, batch_size=3, rank=rank, world=2).epoch(0):
-            assert all(torch.equal(whole[i], x) for i, x in zip(batch["index"].tolist(), batch["image"]))
+            assert all(torch.equal(whole[i], x) for i, x in zip(batch.indices.tolist(), batch.inputs["image"]))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_copies_of_a_picture_are_changed_each_in_its_own_way_and_alike_after_a_resume(workers):
     whole = list(_loader(count=300, mixing=False, repeats=3, drop_last=True).epoch(1))
-    assert sum(len(batch["index"]) for batch in whole) == 256
+    assert sum(len(batch.indices) for batch in whole) == 256
     pictures = {}
     for batch in whole:
-        for index, image in zip(batch["index"].tolist(), batch["image"]):
+        for index, image in zip(batch.indices.tolist(), batch.inputs["image"]):
             assert not any(torch.equal(image, other) for other in pictures.setdefault(index, []))
             pictures[index].append(image)
     assert sorted(map(len, pictures.values())) == [1] + [3] * 85
@@ -124,8 +130,11 @@ def test_processes_share_copies_as_one_would_take_them():
     how = {"count": 300, "mixing": False, "repeats": 3, "drop_last": True}
     ranks = [_loader(**how, batch_size=2, rank=rank, world=4).epoch(0) for rank in range(4)]
     for one, *shares in zip(_loader(**how).epoch(0), *ranks, strict=True):
-        for key in ("index", "image"):
-            assert torch.equal(one[key], torch.stack([share[key] for share in shares], 1).flatten(0, 1))
+        for ours, theirs in (
+            (one.indices, [share.indices for share in shares]),
+            (one.inputs["image"], [share.inputs["image"] for share in shares]),
+        ):
+            assert torch.equal(ours, torch.stack(theirs, 1).flatten(0, 1))
 
 
 def test_repeats_want_a_whole_block_of_pictures():
@@ -158,7 +167,7 @@ def test_evaluation_reads_in_order_and_only_once():
         for batch in Loader(
             Subset(Digits("val"), range(20)), eval_transform(PREPROCESS), batch_size=4, rank=rank, world=3
         ).epoch(0)
-        for name in batch["name"]
+        for name in batch.names
     ]
     assert sorted(read) == [f"digits/val/{i:05d}" for i in range(20)]
 
@@ -166,7 +175,7 @@ def test_evaluation_reads_in_order_and_only_once():
 def test_unlabelled_batches_have_no_label():
     source = WithoutLabels(Digits("train"))
     batch = next(Loader(source, eval_transform(PREPROCESS), batch_size=2).epoch(0))
-    assert set(batch) == {"image", "index", "name"}
+    assert (batch.inputs.keys(), batch.target) == ({"image"}, {})
     with pytest.raises(UserError, match="mixing and label smoothing need labels"):
         Loader(source, eval_transform(PREPROCESS), batch_size=2, mixing=Mixing(10, smoothing=0.1))
 
@@ -175,7 +184,7 @@ def test_unlabelled_batches_have_no_label():
 def test_a_bad_picture_is_named_whoever_reads_it(pictures, workers):
     root = pictures("cat/1.png", "cat/2.png", "dog/1.png")
     (root / "cat" / "2.png").write_text("not a picture")
-    loader = Loader(Folder(root), train_transform(Preprocess(), Augment()), batch_size=1, workers=workers)
+    loader = Loader(Folder(root), train_transform(PictureInput(), Augment()), batch_size=1, workers=workers)
     batches = loader.epoch(0)
     next(batches)
     with pytest.raises(UserError) as error:
@@ -188,7 +197,7 @@ def test_a_picture_that_cannot_be_transformed_is_named(pictures):
     root = pictures("cat/1.png", "dog/1.png")
     Image.new("F", (4, 4)).save(root / "cat" / "1.tif")
     with pytest.raises(UserError, match=r"cat/1\.tif: a picture of mode F"):
-        list(Loader(Folder(root), eval_transform(Preprocess()), batch_size=1).epoch(0))
+        list(Loader(Folder(root), eval_transform(PictureInput()), batch_size=1).epoch(0))
 
 
 class _Fatal:
@@ -197,7 +206,7 @@ class _Fatal:
     def __init__(self, how):
         self.how = how
 
-    def __call__(self, image, rng=None):
+    def __call__(self, sample, rng):
         if multiprocessing.parent_process() is None:
             raise AssertionError("read in the main process")
         if self.how == "killed":
@@ -256,7 +265,7 @@ BAD = {3, 17, 30}
 def _damaged_loader(root, **how):
     arguments = {"batch_size": 8, "shuffle": True, "seed": 2, "bad_share": 0.1} | how
     augment = Augment(crop="padded", erasing=0.5)
-    return Loader(Folder(root), train_transform(Preprocess(image_size=(16, 16), crop_ratio=0), augment), **arguments)
+    return Loader(Folder(root), train_transform(PictureInput(image_size=(16, 16), crop_ratio=0), augment), **arguments)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
@@ -266,7 +275,7 @@ def test_bad_pictures_are_replaced_and_listed_alike_for_any_number_of_workers(da
     got = list(loader.epoch(1))
     for one, other in zip(got, expected, strict=True):
         _same(one, other)
-    met = [index for batch in got for index in batch["index"].tolist()]
+    met = [index for batch in got for index in batch.indices.tolist()]
     assert len(met) == 40
     assert not BAD & set(met)
     assert set(range(40)) - set(met) == BAD
@@ -293,9 +302,9 @@ def test_the_stream_and_the_list_go_on_identically_after_a_resume(damaged, tmp_p
 def test_replacements_differ_between_epochs_and_stand_in_with_their_own_label(damaged):
     loader, met = _damaged_loader(damaged), []
     for epoch in range(3):
-        indices = np.concatenate([batch["index"].numpy() for batch in loader.epoch(epoch)])
+        indices = np.concatenate([batch.indices.numpy() for batch in loader.epoch(epoch)])
         for batch in loader.epoch(epoch):
-            assert batch["label"].tolist() == [loader.source.label(index) for index in batch["index"].tolist()]
+            assert batch.target["label"].tolist() == [loader.source.label(index) for index in batch.indices.tolist()]
         wanted = np.concatenate(loader._order.epoch(epoch))
         met.append([indices[wanted == index].item() for index in sorted(BAD)])
     assert len({tuple(each) for each in met}) == 3
@@ -306,7 +315,7 @@ def test_a_bad_picture_is_replaced_in_all_its_copies_and_counted_once(damaged, m
     monkeypatch.setattr("muntin.data.loading.loader.BLOCK", 20)
     repeated = _damaged_loader(damaged, repeats=3, drop_last=True)
     for epoch in range(3):
-        met = np.concatenate([batch["index"].numpy() for batch in repeated.epoch(epoch)])
+        met = np.concatenate([batch.indices.numpy() for batch in repeated.epoch(epoch)])
         assert len(met) == 40
         assert not BAD & set(met.tolist())
     assert 1 <= len(repeated.bad) <= len(BAD)
@@ -323,16 +332,16 @@ def test_too_many_bad_pictures_stop_the_loader(damaged, tmp_path, workers):
 def test_evaluation_leaves_bad_pictures_out_and_counts_them(damaged, workers):
     loader = _damaged_loader(damaged, shuffle=False, batch_size=1, workers=workers)
     for _ in range(2):
-        met = [index for batch in loader.epoch(0) for index in batch["index"].tolist()]
+        met = [index for batch in loader.epoch(0) for index in batch.indices.tolist()]
         assert met == [index for index in range(40) if index not in BAD]
         assert len(loader.bad) == 3
 
 
 @pytest.mark.parametrize("epoch", [0, 5])
 def test_processes_share_a_damaged_set_as_one_would_read_it(damaged, epoch):
-    one = [batch["index"].tolist() for batch in _damaged_loader(damaged).epoch(epoch)]
+    one = [batch.indices.tolist() for batch in _damaged_loader(damaged).epoch(epoch)]
     parts = [_damaged_loader(damaged, batch_size=4, rank=rank, world=2).epoch(epoch) for rank in range(2)]
-    shared = [np.stack([part["index"].numpy() for part in both], 1) for both in zip(*parts, strict=True)]
+    shared = [np.stack([part.indices.numpy() for part in both], 1) for both in zip(*parts, strict=True)]
     assert [batch.ravel().tolist() for batch in shared] == one
 
 
@@ -341,7 +350,7 @@ def test_pictures_that_cannot_be_transformed_are_bad_ones_too(pictures, tmp_path
     Image.new("F", (4, 4)).save(root / "cat" / "9.tif")
     loader = _damaged_loader(root, batch_size=11, bad_list=tmp_path / "bad_files.txt")
     (batch,) = loader.epoch(0)
-    assert len(batch["name"]) == 11
+    assert len(batch.names) == 11
     assert (tmp_path / "bad_files.txt").read_text().startswith(f"{root}/cat/9.tif\t")
 
 

@@ -53,7 +53,7 @@ class Mixing:
         self.mix_mode, self.mix_probability, self.mix_switch = mix_mode, mix_probability, mix_switch
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch:
-        """The batch with inputs["image"] (B, C, *S) mixed and target["soft"] (B, K); target["label"] stays unmixed.
+        """The batch with inputs["image"] (B, C, *S) mixed and with target["soft"] (B, K).
 
         In a batch of odd size, which timm refuses, the middle picture is its own partner and stays as it is.
         """
@@ -73,7 +73,7 @@ class Mixing:
         return batch._replace(inputs=batch.inputs | {"image": image}, target=batch.target | {"soft": soft})
 
     def draw(self, size: tuple[int, int], rng: np.random.Generator) -> Draw:
-        """One random mix for pictures of `size` (height, width); after CutMix lam is what is left of the own picture."""
+        """One random mix for pictures of `size` (height, width); after CutMix lam is what the box leaves."""
         if not (self.mixup or self.cutmix) or rng.random() >= self.mix_probability:
             return Draw(1.0)
         if not self.cutmix or (self.mixup and rng.random() >= self.mix_switch):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from muntin.data import Augment, make_mixing
-from muntin.data.transforms.mixing import Draw, Mixing, cut_box, mix, own_share, sides_box, soft_target
+from muntin.data import Augment, Batch, make_mixing
+from muntin.data.loading.mixing import Draw, Mixing, cut_box, mix, own_share, sides_box, soft_target
 
 
 @pytest.mark.reference
@@ -40,33 +40,33 @@ def test_boxes_are_clipped_at_the_border():
 
 
 def test_a_batch_is_mixed_with_itself_backwards():
-    batch = {"image": torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 1, 6, 6), "label": torch.arange(4)}
+    batch = Batch({"image": torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 1, 6, 6)}, {"label": torch.arange(4)})
     mixed = Mixing(4, mixup=0.8)(batch, np.random.default_rng(0))
-    lam = mixed["target"][0, 0]
+    lam = mixed.target["soft"][0, 0]
     assert 0 < lam < 1
-    torch.testing.assert_close(mixed["image"][0], torch.full((1, 6, 6), 3 * (1 - lam.item())))
-    assert mixed["label"].tolist() == [0, 1, 2, 3]
-    assert batch["image"][0].max() == 0  # the given batch is left alone
+    torch.testing.assert_close(mixed.inputs["image"][0], torch.full((1, 6, 6), 3 * (1 - lam.item())))
+    assert mixed.target["label"].tolist() == [0, 1, 2, 3]
+    assert batch.inputs["image"][0].max() == 0  # the given batch is left alone
 
 
 def test_both_on_switches_between_them():
-    batch = {"image": torch.arange(2.0).reshape(2, 1, 1, 1).expand(2, 1, 8, 8), "label": torch.arange(2)}
+    batch = Batch({"image": torch.arange(2.0).reshape(2, 1, 1, 1).expand(2, 1, 8, 8)}, {"label": torch.arange(2)})
     mixing = Mixing(2, mixup=0.8, cutmix=1.0, mix_probability=0.6, mix_switch=0.25)
     kinds = {"none": 0, "mixup": 0, "cutmix": 0}
     for seed in range(1000):
-        values = mixing(batch, np.random.default_rng(seed))["image"][0].unique()
+        values = mixing(batch, np.random.default_rng(seed)).inputs["image"][0].unique()
         kinds["cutmix" if len(values) == 2 else "none" if values[0] in (0, 1) else "mixup"] += 1
     assert abs(kinds["mixup"] / 1000 - 0.45) < 0.06
     assert abs(kinds["cutmix"] / 1000 - 0.15) < 0.05
 
 
 def _batch(count):
-    return {"image": torch.randn(count, 2, 9, 12), "label": torch.arange(count) % 4}
+    return Batch({"image": torch.randn(count, 2, 9, 12)}, {"label": torch.arange(count) % 4})
 
 
 def _one_by_one(batch, draws, smoothing):
     """What the recipes' text says (specs section 2), picture by picture."""
-    image, label = batch["image"], batch["label"]
+    image, label = batch.inputs["image"], batch.target["label"]
     expected, targets = image.clone(), torch.zeros(len(image), 4)
     for i, draw in enumerate(draws):
         j, lam = len(image) - 1 - i, draw.lam
@@ -93,8 +93,8 @@ def test_pairs_or_pictures_have_draws_of_their_own(mode, order, count):
         mixed, rng = mixing(batch, np.random.default_rng(seed)), np.random.default_rng(seed)
         drawn = [mixing.draw((9, 12), rng) for _ in set(order[:count])]
         image, target = _one_by_one(batch, [drawn[number] for number in order[:count]], 0.1)
-        torch.testing.assert_close(mixed["image"], image)
-        torch.testing.assert_close(mixed["target"], target)
+        torch.testing.assert_close(mixed.inputs["image"], image)
+        torch.testing.assert_close(mixed.target["soft"], target)
         kinds |= {"cutmix" if draw.box else "mixup" if draw.lam < 1 else "none" for draw in drawn}
     assert kinds == {"cutmix", "mixup", "none"}
 
@@ -104,9 +104,9 @@ def test_the_middle_picture_of_an_odd_batch_stays_as_it_is(mode):
     batch, others_change = _batch(5), False
     for seed in range(20):
         mixed = Mixing(4, mixup=0.8, cutmix=1.0, mix_mode=mode)(batch, np.random.default_rng(seed))
-        torch.testing.assert_close(mixed["image"][2], batch["image"][2])
-        torch.testing.assert_close(mixed["target"][2], torch.eye(4)[2])
-        others_change |= not torch.equal(mixed["image"][0], batch["image"][0])
+        torch.testing.assert_close(mixed.inputs["image"][2], batch.inputs["image"][2])
+        torch.testing.assert_close(mixed.target["soft"][2], torch.eye(4)[2])
+        others_change |= not torch.equal(mixed.inputs["image"][0], batch.inputs["image"][0])
     assert others_change
 
 
@@ -117,18 +117,30 @@ def test_sides_of_the_box_can_be_drawn_instead_of_lambda():
     assert all(0 <= t < b <= 10 and 0 <= left < r <= 20 for t, b, left, r in boxes)
     assert ({t for t, *_ in boxes}, {r for *_, r in boxes}) == (set(range(9)), set(range(4, 21)))
     mixing = make_mixing(Augment(cutmix=1.0, cutmix_sides=(0.5, 0.5), mix_mode="element"), 4)
-    target = mixing(_batch(4), np.random.default_rng(0))["target"]
+    target = mixing(_batch(4), np.random.default_rng(0)).target["soft"]
     torch.testing.assert_close(target, torch.eye(4) * (1 - 24 / 108) + torch.eye(4).flip(0) * 24 / 108)
+
+
+def test_boxes_on_clips_are_cut_along_height_and_width_for_all_frames():
+    clip = torch.arange(2.0).reshape(2, 1, 1, 1, 1).expand(2, 1, 3, 8, 10)
+    mixed = Mixing(2, cutmix=1.0)(Batch({"image": clip}, {"label": torch.arange(2)}), np.random.default_rng(1))
+    image, share = mixed.inputs["image"], mixed.target["soft"][0, 0].item()
+    assert 0 < share < 1
+    assert image[0].mean().item() == pytest.approx(1 - share)
+    for frame in range(3):
+        assert torch.equal(image[0, 0, frame], image[0, 0, 0])
 
 
 def test_smoothing_alone_gives_targets_and_leaves_pictures():
     mixing = make_mixing(Augment(smoothing=0.1), 5)
-    batch = {"image": torch.randn(3, 1, 4, 4), "label": torch.tensor([0, 2, 4])}
+    batch = Batch({"image": torch.randn(3, 1, 4, 4)}, {"label": torch.tensor([0, 2, 4])})
     mixed = mixing(batch, np.random.default_rng(0))
-    assert torch.equal(mixed["image"], batch["image"])
+    assert torch.equal(mixed.inputs["image"], batch.inputs["image"])
     logits = torch.randn(3, 5)
-    soft = -(mixed["target"] * logits.log_softmax(-1)).sum(-1).mean()
-    torch.testing.assert_close(soft, torch.nn.functional.cross_entropy(logits, batch["label"], label_smoothing=0.1))
+    soft = -(mixed.target["soft"] * logits.log_softmax(-1)).sum(-1).mean()
+    torch.testing.assert_close(
+        soft, torch.nn.functional.cross_entropy(logits, batch.target["label"], label_smoothing=0.1)
+    )
 
 
 def test_all_off_is_none():

@@ -22,7 +22,7 @@ def test_paths_are_relative_to_the_file(table, monkeypatch, tmp_path_factory):
     source = Table(table("label,path\nyes, a.png\nno,sub/c.png\n\n", encoding="utf-8-sig"))
     assert source.classes == ("no", "yes")
     assert [source.label(i) for i in range(2)] == [1, 0]
-    assert source.read(1).image.size == (12, 10)
+    assert source.read(1).inputs["image"].size == (12, 10)
 
 
 def test_numbers_are_sorted_as_numbers(table):
@@ -32,7 +32,7 @@ def test_numbers_are_sorted_as_numbers(table):
 def test_a_split_column(table):
     train, val = open_data(table("path,label,split\na.png,x,train\nb.png,y,train\nd.png,y,valid\nsub/c.png,x,val\n"))
     assert (len(train), len(val)) == (2, 2)
-    assert val.read(0).label == 1
+    assert val.read(0).target == {"label": 1}
 
 
 def test_without_a_split_column_a_share_is_held_out(table):

@@ -12,8 +12,8 @@ def test_labels_follow_the_sorted_class_names(pictures):
     assert folder.classes == ("cat", "dog")
     assert [folder.name(i).removeprefix(f"{root}/") for i in range(3)] == ["cat/1.png", "cat/b/2.JPG", "dog/1.png"]
     assert [folder.label(i) for i in range(len(folder))] == [0, 0, 1]
-    assert folder.read(2).label == 1
-    assert folder.read(2).image.size == (12, 10)
+    assert folder.read(2).target == {"label": 1}
+    assert folder.read(2).inputs["image"].size == (12, 10)
 
 
 def test_a_missing_folder(tmp_path):
@@ -105,7 +105,7 @@ def test_unlabelled_pictures_at_any_depth(pictures):
     source = Unlabelled(root)
     assert len(source) == 3
     assert source.classes == ()
-    assert source.read(0).label is None
+    assert source.read(0).target == {}
     (root / "a" / "loop").symlink_to(root, target_is_directory=True)
     assert len(Unlabelled(root)) == 3
 
@@ -122,7 +122,7 @@ def test_a_picture_that_is_none_is_named_on_reading(pictures):
     (root / "cat" / "1.png").write_bytes(b"\x89PNG\r\n")
     with pytest.raises(UserError, match=r"cat/1\.png is not a picture"):
         Folder(root).read(0)
-    assert isinstance(Folder(root).read(1).image, Image.Image)
+    assert isinstance(Folder(root).read(1).inputs["image"], Image.Image)
 
 
 def test_a_link_that_leads_round_in_a_circle_is_no_folder(pictures):

@@ -1,7 +1,11 @@
 import numpy as np
+import pytest
 from PIL import Image
 
-from muntin.data.transforms.affine import random_affine
+from muntin.data import picture_sample
+from muntin.data.transforms.affine import RandomAffine, about_the_centre
+from muntin.data.transforms.transform import warped
+from muntin.data.transforms.vision import functional
 
 BICUBIC = Image.Resampling.BICUBIC
 
@@ -17,7 +21,8 @@ def _dot(seed, **changes):
     image = Image.new("L", (41, 41))
     image.paste(255, (18, 18, 23, 23))
     arguments = {"rotate": 0.0, "translate": 0.0, "zoom": (1.0, 1.0), "shear": 0.0} | changes
-    return random_affine(image, **arguments, resampling=BICUBIC, rng=np.random.default_rng(seed))
+    change = RandomAffine(**arguments, resampling=BICUBIC)
+    return change(picture_sample(image, "dot"), np.random.default_rng(seed)).inputs["image"]
 
 
 def test_nothing_asked_is_nothing_changed():
@@ -43,3 +48,16 @@ def test_rotation_and_shear_change_the_picture_but_not_its_centre():
         assert _dot(3, **change).tobytes() != _dot(3).tobytes()
         assert abs(row - 20) < 0.1
         assert abs(column - 20) < 0.1
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_equals_torchvision_to_the_last_bit(mode):
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(rng.integers(0, 256, (37, 52, 3), dtype=np.uint8)).convert(mode)
+    for _ in range(50):
+        angle, right, down, shear = rng.uniform(-40, 40, 4).tolist()
+        enlarge = rng.uniform(0.5, 2)
+        expected = functional().affine(photo, angle, [right, down], enlarge, [shear, 0.0], interpolation=BICUBIC)
+        step = about_the_centre(photo.size, angle, (right, down), enlarge, shear)
+        found = warped(picture_sample(photo, "photo"), step, BICUBIC)
+        assert found.inputs["image"].tobytes() == expected.tobytes()

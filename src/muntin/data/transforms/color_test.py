@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from muntin.data import picture_sample
 from muntin.data.transforms import color
-from muntin.data.transforms.color import color_jitter
+from muntin.data.transforms.color import ColorJitter
 
 ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 
@@ -15,12 +16,16 @@ def _photo():
     return Image.fromarray(pixels).resize((33, 25))
 
 
+def _jittered(photo, strength, rng):
+    return ColorJitter(strength)(picture_sample(photo, "photo"), rng).inputs["image"]
+
+
 def test_each_picture_is_the_three_changes_in_the_drawn_order():
     for seed in range(20):
         expected, rng = _photo(), np.random.default_rng(seed)
         for change in rng.permutation(3):
             expected = ENHANCERS[change](expected).enhance(rng.uniform(0.7, 1.3))
-        assert color_jitter(_photo(), 0.3, np.random.default_rng(seed)).tobytes() == expected.tobytes()
+        assert _jittered(_photo(), 0.3, np.random.default_rng(seed)).tobytes() == expected.tobytes()
 
 
 def test_all_orders_and_the_whole_range_of_factors_are_drawn(monkeypatch):
@@ -33,7 +38,7 @@ def test_all_orders_and_the_whole_range_of_factors_are_drawn(monkeypatch):
     monkeypatch.setattr(color, "functional", Recorded)
     rng = np.random.default_rng(0)
     for _ in range(400):
-        color_jitter(None, 0.3, rng)
+        _jittered(_photo(), 0.3, rng)
     names, factors = zip(*calls)
     orders = {names[start : start + 3] for start in range(0, len(names), 3)}
     assert orders == set(itertools.permutations(["adjust_brightness", "adjust_contrast", "adjust_saturation"]))
@@ -41,4 +46,4 @@ def test_all_orders_and_the_whole_range_of_factors_are_drawn(monkeypatch):
 
 
 def test_grey_pictures_stay_grey():
-    assert color_jitter(_photo().convert("L"), 1.0, np.random.default_rng(0)).mode == "L"
+    assert _jittered(_photo().convert("L"), 1.0, np.random.default_rng(0)).mode == "L"

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from muntin.data.transforms.crop import crop_box, random_padded_crop, random_reflected_crop, random_resized_crop
+from muntin.data import picture_sample
+from muntin.data.transforms.crop import PaddedCrop, RandomResizedCrop, ReflectedCrop, crop_box
+
+
+def _crop(change, photo, rng):
+    return change(picture_sample(photo, "photo"), rng).inputs["image"]
 
 
 @pytest.mark.parametrize(("size", "aspect"), [((60, 90), 1.0), ((60, 90), 2.0), ((300, 40), 1.0)])
@@ -27,10 +32,11 @@ def test_a_picture_too_long_for_any_attempt_is_cropped_in_the_centre():
 
 def test_the_whole_picture_is_only_resized():
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
-    crop = random_resized_crop(
-        photo, (16, 16), (1.0, 1.0), (1.0, 1.0), Image.Resampling.BICUBIC, np.random.default_rng(0)
+    change = RandomResizedCrop((16, 16), (1.0, 1.0), (1.0, 1.0), Image.Resampling.BICUBIC)
+    assert (
+        _crop(change, photo, np.random.default_rng(0)).tobytes()
+        == photo.resize((16, 16), Image.Resampling.BICUBIC).tobytes()
     )
-    assert crop.tobytes() == photo.resize((16, 16), Image.Resampling.BICUBIC).tobytes()
 
 
 def test_a_padded_crop_is_a_shift_with_black_borders():
@@ -38,7 +44,7 @@ def test_a_padded_crop_is_a_shift_with_black_borders():
     padded = np.pad(np.asarray(photo), 2)
     windows = {padded[top : top + 6, left : left + 6].tobytes() for top in range(5) for left in range(5)}
     rng = np.random.default_rng(0)
-    assert {random_padded_crop(photo, 2, rng).tobytes() for _ in range(400)} == windows
+    assert {_crop(PaddedCrop(2), photo, rng).tobytes() for _ in range(400)} == windows
 
 
 def test_a_reflected_crop_is_any_part_of_the_mirrored_picture():
@@ -46,6 +52,6 @@ def test_a_reflected_crop_is_any_part_of_the_mirrored_picture():
     padded = np.pad(np.asarray(photo), 2, mode="reflect")
     windows = {padded[top : top + 6, left : left + 9].tobytes() for top in range(6) for left in range(5)}
     rng = np.random.default_rng(0)
-    crops = [random_reflected_crop(photo, (6, 9), 2, rng) for _ in range(600)]
+    crops = [_crop(ReflectedCrop((6, 9), 2), photo, rng) for _ in range(600)]
     assert {crop.size for crop in crops} == {(9, 6)}
     assert {crop.tobytes() for crop in crops} == windows

@@ -1,13 +1,19 @@
 import numpy as np
 import torch
 
-from muntin.data.transforms.erasing import random_erasing
+from muntin.data import Place, Sample
+from muntin.data.transforms.erasing import RandomErasing
+
+
+def _erased(x, probability, rng):
+    sample = Sample({"image": x}, {}, "photo", Place((8, 8)))
+    return RandomErasing(probability)(sample, rng).inputs["image"]
 
 
 def test_erased_part_is_one_rectangle_of_noise_of_the_right_area():
     areas, values = [], []
     for seed in range(200):
-        x = random_erasing(torch.full((3, 32, 48), 100.0), 1.0, np.random.default_rng(seed))
+        x = _erased(torch.full((3, 32, 48), 100.0), 1.0, np.random.default_rng(seed))
         rows, columns = torch.nonzero(x[0] != 100, as_tuple=True)
         height, width = rows.max() - rows.min() + 1, columns.max() - columns.min() + 1
         assert len(rows) == height * width  # a full rectangle
@@ -24,5 +30,5 @@ def test_erased_part_is_one_rectangle_of_noise_of_the_right_area():
 
 def test_happens_with_its_probability():
     rng = np.random.default_rng(0)
-    erased = [bool(random_erasing(torch.zeros(1, 8, 8), 0.25, rng).any()) for _ in range(2000)]
+    erased = [bool(_erased(torch.zeros(1, 8, 8), 0.25, rng).any()) for _ in range(2000)]
     assert abs(np.mean(erased) - 0.25) < 0.03

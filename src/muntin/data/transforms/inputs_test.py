@@ -6,7 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from muntin.data.transforms.inputs import Preprocess
+from muntin.data import picture_sample
+from muntin.data.transforms.inputs import PictureInput, inputs_from
+from muntin.data.transforms.transform import InOrder
 from muntin.data.transforms.vision import functional
 from muntin.errors import UserError
 
@@ -14,6 +16,16 @@ from muntin.errors import UserError
 def _photo(width, height, seed=0):
     pixels = np.random.default_rng(seed).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize((width, height))
+
+
+def _input(inputs, photo):
+    """What the model is fed."""
+    return inputs.eval_transform()(picture_sample(photo, "photo"), np.random.default_rng(0)).inputs["image"]
+
+
+def _fitted(inputs, photo):
+    """The picture, resized and cropped."""
+    return InOrder(inputs.fit())(picture_sample(photo, "photo"), np.random.default_rng(0)).inputs["image"]
 
 
 @pytest.mark.parametrize("size", [(93, 61), (61, 93), (64, 64), (200, 51), (40, 31)])
@@ -25,48 +37,62 @@ def test_equals_torchvision(size, ratio, interpolation):
     how = F.InterpolationMode(interpolation)
     resized = F.resize(photo, [int(side / ratio)] if ratio else [side, side], how, antialias=True)
     pixels = F.to_dtype(F.pil_to_tensor(F.center_crop(resized, [side, side])), torch.float32, scale=True)
-    preprocess = Preprocess(image_size=(side, side), crop_ratio=ratio, interpolation=interpolation)
+    preprocess = PictureInput(image_size=(side, side), crop_ratio=ratio, interpolation=interpolation)
     expected = F.normalize(pixels, list(preprocess.mean), list(preprocess.std))
-    torch.testing.assert_close(preprocess.transform()(photo), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(_input(preprocess, photo), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("photo", [(200, 50), (50, 200), (120, 60), (61, 30), (7, 5)])
 @pytest.mark.parametrize("ratio", [0.0, 0.7, 1.0])
 def test_non_square_sizes_are_covered_without_borders(photo, ratio):
-    preprocess = Preprocess(image_size=(24, 48), crop_ratio=ratio, mean=(0.0,) * 3, std=(1.0,) * 3)
-    x = preprocess.transform()(Image.new("RGB", photo, "white"))
+    preprocess = PictureInput(image_size=(24, 48), crop_ratio=ratio, mean=(0.0,) * 3, std=(1.0,) * 3)
+    x = _input(preprocess, Image.new("RGB", photo, "white"))
     assert x.shape == (3, 24, 48)
     assert x.min() == 1
 
 
 def test_keeps_the_aspect_of_a_non_square_size():
-    image = Preprocess(image_size=(20, 40), crop_ratio=0.5).resize(_photo(100, 50))
+    image = _fitted(PictureInput(image_size=(20, 40), crop_ratio=0.5), _photo(100, 50))
     expected = _photo(100, 50).resize((80, 40), Image.Resampling.BICUBIC).crop((20, 10, 60, 30))
     assert image.tobytes() == expected.tobytes()
 
 
 def test_grey_preprocessing_takes_colour_pictures_and_the_other_way_round():
-    grey = Preprocess(image_size=(8, 8), mean=(0.5,), std=(0.5,))
-    assert grey.transform()(_photo(9, 9)).shape == (1, 8, 8)
-    assert Preprocess(image_size=(8, 8)).transform()(_photo(9, 9).convert("L")).shape == (3, 8, 8)
-
-
-def test_turns_a_photo_that_was_opened_elsewhere():
-    photo = Image.new("L", (20, 10))
-    photo.getexif()[0x0112] = 6
-    assert Preprocess(mean=(0.0,), std=(1.0,)).convert(photo).size == (10, 20)
+    grey = PictureInput(image_size=(8, 8), mean=(0.5,), std=(0.5,))
+    assert _input(grey, _photo(9, 9)).shape == (1, 8, 8)
+    assert _input(PictureInput(image_size=(8, 8)), _photo(9, 9).convert("L")).shape == (3, 8, 8)
 
 
 def test_other_channel_counts_are_refused_for_pictures():
     with pytest.raises(UserError, match=r"mean has 4 and std 4 values; .* pictures have 1 channel"):
-        Preprocess(mean=(0.0,) * 4, std=(1.0,) * 4)
+        PictureInput(mean=(0.0,) * 4, std=(1.0,) * 4)
 
 
 def test_travels_as_json_and_pickle():
-    preprocess = Preprocess(image_size=(192, 256), crop_ratio=0, interpolation="bilinear", mean=(0.1,), std=(0.3,))
-    assert Preprocess.from_dict(json.loads(json.dumps(preprocess.to_dict()))) == preprocess
+    preprocess = PictureInput(image_size=(192, 256), crop_ratio=0, interpolation="bilinear", mean=(0.1,), std=(0.3,))
+    assert inputs_from(json.loads(json.dumps(preprocess.to_dict()))) == preprocess
     photo = _photo(9, 9)
-    assert torch.equal(pickle.loads(pickle.dumps(preprocess.transform()))(photo), preprocess.transform()(photo))
+    assert torch.equal(_input(pickle.loads(pickle.dumps(preprocess)), photo), _input(preprocess, photo))
+
+
+def test_the_kind_is_written_and_a_file_without_it_is_a_picture():
+    values = PictureInput(image_size=(8, 8)).to_dict()
+    assert values["kind"] == "picture"
+    old = {name: value for name, value in values.items() if name != "kind"}
+    assert inputs_from(old) == inputs_from(values) == PictureInput(image_size=(8, 8))
+    for kind in ("clip", 3, None, ["picture"]):
+        with pytest.raises(UserError, match="unknown kind of input"):
+            inputs_from(old | {"kind": kind})
+
+
+def test_a_file_is_read_as_the_picture_it_is(tmp_path):
+    photo, path = _photo(9, 12), tmp_path / "photo.png"
+    photo.save(path)
+    sample = PictureInput(image_size=(8, 8)).read(path)
+    assert (sample.name, sample.target, sample.place.size) == (str(path), {}, (12, 9))
+    assert sample.inputs["image"].tobytes() == photo.tobytes()
+    with pytest.raises(UserError, match="there is no such file"):
+        PictureInput().read(tmp_path / "none.png")
 
 
 @pytest.mark.parametrize(
@@ -93,16 +119,16 @@ def test_travels_as_json_and_pickle():
 )
 def test_an_untrusted_file_is_checked(change, message):
     with pytest.raises(UserError, match=message):
-        Preprocess.from_dict(Preprocess().to_dict() | change)
+        inputs_from(PictureInput().to_dict() | change)
 
 
 def test_missing_fields_and_other_types_are_refused():
     with pytest.raises(UserError, match="lacks crop_ratio, interpolation, mean, std"):
-        Preprocess.from_dict({"image_size": [8, 8]})
+        inputs_from({"image_size": [8, 8]})
     with pytest.raises(UserError, match="must be an object"):
-        Preprocess.from_dict([1, 2])
+        inputs_from([1, 2])
 
 
 def test_a_thin_line_is_refused_before_it_becomes_a_huge_picture():
     with pytest.raises(UserError, match="a picture of 1 x 60000 would become 256 x 15360000: crop it"):
-        Preprocess().resize(Image.new("RGB", (1, 60_000)))
+        _fitted(PictureInput(), Image.new("RGB", (1, 60_000)))

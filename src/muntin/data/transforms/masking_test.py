@@ -1,10 +1,12 @@
 import json
+import pickle
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from muntin.data import MaskGenerator
+from muntin.data import MaskGenerator, picture_sample
 from muntin.errors import UserError
 
 
@@ -45,3 +47,13 @@ def test_non_square_pictures():
 def test_sizes_that_do_not_divide_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         MaskGenerator(*arguments)
+
+
+def test_masks_come_with_the_samples_and_survive_pickling():
+    sample = picture_sample(Image.new("L", (64, 48)), "photo")
+    prepare = pickle.loads(pickle.dumps(MaskGenerator((48, 64), 16, 4).prepare))
+    one, other = (prepare(sample, np.random.default_rng(seed), True).inputs for seed in (0, 1))
+    assert one["image"] is sample.inputs["image"]
+    assert one["mask"].shape == (12, 16)
+    assert one["mask"].sum() == 8 * 16  # ceil(0.6 * 12) cells of 4 x 4 tokens
+    assert not torch.equal(one["mask"], other["mask"])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
+from muntin.data import picture_sample
 from muntin.data.transforms import randaugment
 from muntin.data.transforms.randaugment import OPERATIONS, RandAugment, apply
 
@@ -47,18 +48,19 @@ def _by_hand(image, name, m, sign):
 @pytest.mark.parametrize(("magnitude", "sign"), [(0, 1), (3.3, 1), (9, -1), (9, 1), (10, -1)])
 def test_each_operation_is_the_recipes(name, magnitude, sign):
     image = _photo()
-    got = apply(image, name, magnitude / 10, sign, FILL, BICUBIC)
+    got = apply(picture_sample(image, "photo"), name, magnitude / 10, sign, FILL, BICUBIC).inputs["image"]
     assert got.tobytes() == _by_hand(image, name, magnitude, sign).tobytes()
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_grey_pictures_stay_grey(name):
-    assert apply(_photo().convert("L"), name, 1.0, 1, 124, BICUBIC).mode == "L"
+    sample = picture_sample(_photo().convert("L"), "photo")
+    assert apply(sample, name, 1.0, 1, 124, BICUBIC).inputs["image"].mode == "L"
 
 
 def test_operations_are_drawn_as_the_recipe_says(monkeypatch):
     calls = []
-    monkeypatch.setattr(randaugment, "apply", lambda image, name, level, sign, *_: calls.append((name, level, sign)))
+    monkeypatch.setattr(randaugment, "apply", lambda sample, name, level, sign, *_: calls.append((name, level, sign)))
     change = RandAugment(9, 0.5, 2, (0.485, 0.456, 0.406), BICUBIC)
     rng = np.random.default_rng(0)
     for _ in range(3000):

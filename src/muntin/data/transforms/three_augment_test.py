@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
+from muntin.data import picture_sample
 from muntin.data.transforms.three_augment import three_augment
 
 
@@ -15,7 +16,7 @@ def test_exactly_one_of_the_three_is_applied_and_each_as_often(mode):
     photo, counts = _photo().convert(mode), {"grey": 0, "solarised": 0, "blurred": 0}
     wanted = {"grey": ImageOps.grayscale(photo).convert(mode), "solarised": ImageOps.solarize(photo)}
     for seed in range(600):
-        got = three_augment(photo, np.random.default_rng(seed))
+        got = three_augment(picture_sample(photo, "photo"), np.random.default_rng(seed)).inputs["image"]
         assert got.mode == mode
         (kind,) = [name for name, each in wanted.items() if each.tobytes() == got.tobytes()] or ["blurred"]
         if kind == "blurred":

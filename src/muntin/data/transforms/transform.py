@@ -48,11 +48,7 @@ def moved(sample: Sample, image: Any, step: Affine) -> Sample:
     return changed(sample, image)._replace(place=sample.place.then(step))
 
 
-def warped(
-    sample: Sample, step: Affine, resampling: Image.Resampling, fill: int | tuple[int, ...] = 0
-) -> Sample:
+def warped(sample: Sample, step: Affine, resampling: Image.Resampling, fill: int | tuple[int, ...] = 0) -> Sample:
     """`moved`, with the picture that follows from `step`, of the size it had; `fill` is what was outside of it."""
     image: Image.Image = sample.inputs["image"]
-    return moved(
-        sample, image.transform(image.size, Image.Transform.AFFINE, step, resampling, fillcolor=fill), step
-    )
+    return moved(sample, image.transform(image.size, Image.Transform.AFFINE, step, resampling, fillcolor=fill), step)

@@ -1,110 +1,109 @@
-import pickle
+"""Every geometric transform must say where its pixels came from: a marked pixel is found again in the original."""
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from muntin.data import Augment, MaskGenerator, Preprocess, eval_transform, mask_transform, train_transform
-from muntin.errors import UserError
+from muntin.data import PictureInput, picture_sample
+from muntin.data.sources.place import UNMOVED, apply
+from muntin.data.transforms.affine import RandomAffine
+from muntin.data.transforms.color import ColorJitter
+from muntin.data.transforms.crop import PaddedCrop, RandomResizedCrop, ReflectedCrop
+from muntin.data.transforms.flip import Flip
+from muntin.data.transforms.pixels import InMode
+from muntin.data.transforms.randaugment import OPERATIONS
+from muntin.data.transforms.randaugment import apply as apply_operation
+from muntin.data.transforms.resize import CentreCrop, Cover, Warp
+from muntin.data.transforms.three_augment import three_augment
+from muntin.data.transforms.transform import InOrder
 
-PREPROCESS = Preprocess(image_size=(48, 64), crop_ratio=0.9)
-RECIPE = Augment(crop="auto", flip=0.5, randaugment=9, erasing=0.25, rotate=5, translate=0.1)
-
-
-def _photo():
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8))
-
-
-def test_augment_without_changes_is_evaluation():
-    expected = eval_transform(PREPROCESS)(_photo())["image"]
-    assert torch.equal(expected, PREPROCESS.transform()(_photo()))
-    assert torch.equal(train_transform(PREPROCESS, Augment())(_photo())["image"], expected)
-
-
-def test_the_draw_decides():
-    transform = train_transform(PREPROCESS, RECIPE)
-    one, again, other = (transform(_photo(), np.random.default_rng(seed))["image"] for seed in (1, 1, 2))
-    assert one.shape == (3, 48, 64)
-    assert torch.equal(one, again)
-    assert not torch.equal(one, other)
-    assert not torch.equal(transform(_photo())["image"], transform(_photo())["image"])
+BILINEAR = Image.Resampling.BILINEAR
+HEIGHT, WIDTH = 60, 84
+MARK = (46, 22)  # column and row of the first of 3 x 3 marked pixels
+STILL = {"rotate": 0.0, "translate": 0.0, "zoom": (1.0, 1.0), "shear": 0.0}
 
 
-def test_flip_mirrors_half_of_the_pictures():
-    transform = train_transform(PREPROCESS, Augment(flip=0.5))
-    straight = PREPROCESS.transform()(_photo())
-    images = [transform(_photo(), np.random.default_rng(seed))["image"] for seed in range(60)]
-    flipped = [torch.equal(image, straight.flip(-1)) for image in images]
-    assert all(flip or torch.equal(image, straight) for flip, image in zip(flipped, images))
-    assert 15 < sum(flipped) < 45
+def _affine(**changes):
+    return RandomAffine(**STILL | changes, resampling=BILINEAR)
 
 
-@pytest.mark.parametrize(("side", "expected"), [(32, "padded"), (33, "resized")])
-def test_auto_pads_small_sizes_and_resizes_large_ones(side, expected):
-    preprocess = Preprocess(image_size=(side, side))
-    auto = train_transform(preprocess, Augment(crop="auto"))(_photo(), np.random.default_rng(3))["image"]
-    named = train_transform(preprocess, Augment(crop=expected))(_photo(), np.random.default_rng(3))["image"]
-    assert torch.equal(auto, named)
+def _operations(sample, rng):
+    """All of RandAugment's that move pixels, one after the other."""
+    for name in ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"):
+        sign = int(rng.choice((-1, 1)))
+        sample = apply_operation(sample, name, 0.3 * rng.random(), sign, (0, 0, 0), BILINEAR)
+    return sample
 
 
-def test_masks_come_with_the_pictures_and_survive_pickling():
-    transform = pickle.loads(pickle.dumps(mask_transform(PREPROCESS, RECIPE, MaskGenerator((48, 64), 16, 4))))
-    item = transform(_photo(), np.random.default_rng(0))
-    assert item["image"].shape == (3, 48, 64)
-    assert item["mask"].shape == (12, 16)
-    assert item["mask"].sum() == 8 * 16  # ceil(0.6 * 12) cells of 4 x 4 tokens
-    assert not torch.equal(item["mask"], transform(_photo(), np.random.default_rng(1))["mask"])
+GEOMETRY = {
+    "warp, smaller": Warp((31, 50), BILINEAR),
+    "warp, larger": Warp((97, 150), BILINEAR),
+    "cover": Cover((40, 40), BILINEAR),
+    "centre crop": CentreCrop((45, 51)),
+    "centre crop beyond the border": CentreCrop((70, 90)),
+    "resized crop": RandomResizedCrop((48, 40), (0.6, 1.0), (0.75, 4 / 3), BILINEAR),
+    "padded crop": PaddedCrop(5),
+    "reflected crop": ReflectedCrop((50, 70), 4),
+    "flip": Flip(1.0),
+    "rotate": _affine(rotate=25.0),
+    "translate": _affine(translate=0.15),
+    "zoom": _affine(zoom=(0.7, 1.3)),
+    "shear": _affine(shear=15.0),
+    "affine": _affine(rotate=15.0, translate=0.1, zoom=(0.9, 1.2), shear=8.0),
+    "randaugment": _operations,
+    "evaluation": InOrder(PictureInput(image_size=(40, 44)).fit()),
+    "in order": InOrder([Cover((50, 50), BILINEAR), ReflectedCrop((50, 50), 4), Flip(0.5), _affine(rotate=20.0)]),
+}
 
 
-def test_masks_for_another_size_are_refused():
-    with pytest.raises(UserError, match=r"masks are for pictures of \(64, 64\), pictures are \(48, 64\)"):
-        mask_transform(PREPROCESS, RECIPE, MaskGenerator(64))
+def _marked():
+    """A sample with a few white pixels on black, and where their centre lies."""
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pixels[MARK[1] : MARK[1] + 3, MARK[0] : MARK[0] + 3] = 255
+    return picture_sample(Image.fromarray(pixels), "marked"), (MARK[0] + 1.5, MARK[1] + 1.5)
 
 
-def test_grey_pictures_go_through_the_whole_recipe():
-    preprocess = Preprocess(image_size=(28, 28), crop_ratio=0, mean=(0.13,), std=(0.3,))
-    transform = train_transform(preprocess, RECIPE)
-    for seed in range(40):
-        assert transform(_photo(), np.random.default_rng(seed))["image"].shape == (1, 28, 28)
+def _centre(image):
+    """Of the white, in the coordinates of `Affine`."""
+    white = np.asarray(image.convert("L"), np.float64)
+    rows, columns = np.indices(white.shape) + 0.5
+    return (columns * white).sum() / white.sum(), (rows * white).sum() / white.sum()
 
 
-def test_the_simple_crop_keeps_the_scale_and_the_aspect():
-    transform = train_transform(PREPROCESS, Augment(crop="simple"))
-    photo = _photo()  # 90 high, 70 wide: 64 wide makes it 82 high
-    mirrored = np.pad(np.asarray(photo.resize((64, 82), Image.Resampling.BICUBIC)), ((4, 4), (4, 4), (0, 0)), "reflect")
-    whole = PREPROCESS.to_tensor(Image.fromarray(mirrored))
-    tops = set()
-    for seed in range(30):
-        image = transform(photo, np.random.default_rng(seed))["image"]
-        (place,) = [
-            (top, left)
-            for top in range(90 - 48 + 1)
-            for left in range(9)
-            if torch.equal(whole[:, top : top + 48, left : left + 64], image)
-        ]
-        tops.add(place[0])
-    assert min(tops) < 12
-    assert max(tops) > 30
+@pytest.mark.parametrize("name", GEOMETRY)
+def test_a_marked_pixel_is_found_again_in_the_original(name):
+    sample, mark = _marked()
+    met = set()
+    for seed in range(12):
+        moved = GEOMETRY[name](sample, np.random.default_rng(seed))
+        met.add(moved.place.to_original)
+        assert moved.place.size == (HEIGHT, WIDTH)
+        assert apply(moved.place.to_original, *_centre(moved.inputs["image"])) == pytest.approx(mark, abs=0.5)
+    assert met != {UNMOVED}
 
 
-def test_colour_jitter_has_no_effect_beside_randaugment():
-    changes = {"flip": 0.5, "color_jitter": 0.3}
-    with_jitter, without = (
-        [train_transform(PREPROCESS, augment)(_photo(), np.random.default_rng(seed))["image"] for seed in range(5)]
-        for augment in (Augment(randaugment=9, **changes), Augment(randaugment=9, flip=0.5))
-    )
-    assert all(map(torch.equal, with_jitter, without))
-    plain = train_transform(PREPROCESS, Augment(flip=0.5))(_photo(), np.random.default_rng(0))["image"]
-    jittered = train_transform(PREPROCESS, Augment(**changes))(_photo(), np.random.default_rng(0))["image"]
-    assert not torch.equal(plain, jittered)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_of_randaugment_tells_where_its_pixels_came_from(name):
+    sample, mark = _marked()
+    for sign in (-1, 1):
+        moved = apply_operation(sample, name, 0.4, sign, (0, 0, 0), BILINEAR)
+        found = moved.inputs["image"]
+        if name in ("Invert", "Solarize", "SolarizeAdd"):  # which make the black ones white, or grey
+            assert moved.place.to_original == UNMOVED
+            continue
+        assert apply(moved.place.to_original, *_centre(found)) == pytest.approx(mark, abs=0.5)
+        assert (moved.place.to_original == UNMOVED) == (not name.startswith(("Rotate", "Shear", "Translate")))
 
 
-def test_three_augment_and_jitter_come_after_crop_and_flip_in_both_colours():
-    for mean, std in (((0.5,) * 3, (0.5,) * 3), ((0.13,), (0.3,))):
-        preprocess = Preprocess(image_size=(20, 20), mean=mean, std=std)
-        transform = train_transform(
-            preprocess, Augment(crop="simple", flip=0.5, three_augment=True, color_jitter=0.3, erasing=0.25)
-        )
-        images = [transform(_photo(), np.random.default_rng(seed))["image"] for seed in range(20)]
-        assert {image.shape for image in images} == {(len(mean), 20, 20)}
+def test_changes_of_colour_move_nothing():
+    sample, _ = _marked()
+    for change in (InMode("L"), ColorJitter(0.4), three_augment):
+        assert change(sample, np.random.default_rng(0)).place == sample.place
+
+
+def test_the_original_is_the_upright_picture():
+    photo = Image.new("L", (20, 10))
+    photo.getexif()[0x0112] = 6
+    sample = picture_sample(photo, "photo", 3)
+    assert sample.inputs["image"].size == (10, 20)
+    assert (sample.target, sample.place.size, sample.place.to_original) == ({"label": 3}, (20, 10), UNMOVED)

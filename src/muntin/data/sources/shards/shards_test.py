@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from muntin.data import Loader, Preprocess, Subset, eval_transform, open_data
+from muntin.data import Loader, PictureInput, Subset, eval_transform, open_data
 from muntin.data.loading.order import SHARDS_AT_ONCE, shard_by_shard
 from muntin.data.sources.shards.shards import Shards
 from muntin.errors import UserError
 
-TRANSFORM = eval_transform(Preprocess(image_size=(8, 8)))
+TRANSFORM = eval_transform(PictureInput(image_size=(8, 8)))
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def test_pictures_and_labels_are_those_of_the_shards(folder, shard, samples):
     assert [source.label(i) for i in range(5)] == [0, 1, 0, 0, 1]
     assert [source.name(i).removeprefix(f"{root}/") for i in (2, 3)] == ["a.tar!a2.png", "b.tar!b0.png"]
     expected = np.random.default_rng(list(b"b1")).integers(0, 256, (10, 12, 3), dtype=np.uint8)
-    image, label, name = source.read(4)
-    assert np.array_equal(np.asarray(image), expected)
-    assert (label, name) == (1, f"{root}/b.tar!b1.png")
+    inputs, target, name, place = source.read(4)
+    assert np.array_equal(np.asarray(inputs["image"]), expected)
+    assert (target, name, place.size) == ({"label": 1}, f"{root}/b.tar!b1.png", (10, 12))
 
 
 def test_whole_numbers_are_sorted_as_such(folder):
@@ -163,7 +163,7 @@ def test_part_of_a_source_is_read_shard_by_shard_too(folder):
     train = open_data(root, val_share=0.25, seed=1).train
     assert isinstance(train, Subset)
     batches = list(Loader(train, TRANSFORM, batch_size=4, shuffle=True).epoch(0))
-    met = [name.split("!")[0] for batch in batches for name in batch["name"]]
+    met = [name.split("!")[0] for batch in batches for name in batch.names]
     expected = {train.name(index).split("!")[0] for index in range(len(train))}
     assert set(met) == expected
     last = len(expected) - SHARDS_AT_ONCE
@@ -180,15 +180,15 @@ def test_any_number_of_workers_and_a_later_start_give_the_same_stream(folder, wo
     helped = Loader(source, TRANSFORM, batch_size=4, shuffle=True, seed=3, workers=workers)
     for start in (0, 2):
         for one, other in zip(list(alone.epoch(1))[start:], helped.epoch(1, start), strict=True):
-            assert one["name"] == other["name"]
-            assert torch.equal(one["image"], other["image"])
+            assert one.names == other.names
+            assert torch.equal(one.inputs["image"], other.inputs["image"])
 
 
 def test_a_source_with_open_files_can_be_pickled(folder):
     source = Shards([str(folder(a=_labels("a", 4)) / "a.tar")])
     before = source.read(1)
     after = pickle.loads(pickle.dumps(source)).read(1)
-    assert np.array_equal(np.asarray(before.image), np.asarray(after.image))
+    assert np.array_equal(np.asarray(before.inputs["image"]), np.asarray(after.inputs["image"]))
 
 
 def test_more_shards_than_files_kept_open(folder, monkeypatch):

@@ -25,7 +25,7 @@ def test_shards_in_a_store(bucket):
     train, val = open_data("memory://bucket")
     assert (len(train), len(val), train.classes) == (6, 4, ("cat", "dog"))
     assert train.read(1).name == "memory://bucket/train/0.tar!train1.png"
-    assert train.read(1).image.size == (12, 10)
+    assert train.read(1).inputs["image"].size == (12, 10)
     assert len(open_data("memory://bucket/train", labelled=False, val_share=0).train) == 6
     assert len(open_data("memory://bucket/val/0.tar", val_share=0).train) == 4
 
@@ -33,8 +33,8 @@ def test_shards_in_a_store(bucket):
 def test_urls_of_files_and_stores_behind_a_cache(bucket, tmp_path, shard, samples):
     shard(tmp_path / "shards" / "1.tar", samples({"a": 0, "b": 1}))
     source = open_data(f"file://{tmp_path}/shards", val_share=0).train
-    assert source.read(1).image.size == (12, 10)
-    assert open_data("simplecache::memory://bucket").train.read(2).label == 0
+    assert source.read(1).inputs["image"].size == (12, 10)
+    assert open_data("simplecache::memory://bucket").train.read(2).target == {"label": 0}
 
 
 def test_a_store_that_stops_answering_ends_the_run_and_is_no_bad_picture(bucket):
