@@ -19,7 +19,7 @@ from muntin import catalog
 from muntin.data import Batch
 from muntin.layers.attention import PLAIN_BACKENDS
 from muntin.models import Swin
-from muntin.ops.window_attention import BACKENDS
+from muntin.ops.fast.window_attention import BACKENDS
 from muntin.tasks import Classification, Classifier, Distillation, SimMIM
 from muntin.weights.create import create_backbone, create_model
 from muntin.weights.folder import load_model, save_model
@@ -122,9 +122,9 @@ def test_any_size_works_or_is_refused_in_a_sentence(case, size):
         return
     levels = model.forward_features(pictures(*size)).levels
     assert len(levels) == len(model.backbone.channels)
-    for level, channels, stride in zip(levels, model.backbone.channels, model.backbone.strides):
+    for level, channels, strides in zip(levels, model.backbone.channels, model.backbone.strides):
         assert level.shape[:2] == (2, channels)
-        for cells, side in zip(level.shape[2:], size):
+        for cells, side, stride in zip(level.shape[2:], size, strides, strict=True):
             assert side // stride <= cells <= -(-side // stride)  # rounded down or up
     assert model(pictures(*size)).shape == (2, 5)
     assert model(pictures(*size)).isfinite().all()

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muntin.layers.blocks import PreNormBlock
-from muntin.layers.drop import DropPath, drop_path_ramp
+from muntin.layers.blocks import DropPath, Mlp, PreNormBlock, drop_path_ramp
 from muntin.layers.init import init_transformer
-from muntin.layers.mlp import Mlp
 from muntin.layers.patch import ConvEmbed
 from muntin.models import Features
 from muntin.models.fields import Blocks, check_fields
@@ -45,7 +43,7 @@ class PoolFormer(nn.Module):
         super().__init__()
         check_fields(config)
         self.config, self.channels, self.embed_dim = config, config.dims, config.dims[0]
-        self.strides = tuple(4 * 2**i for i in range(len(config.dims)))
+        self.strides = tuple((4 * 2**i,) * 2 for i in range(len(config.dims)))
         patches = [(4, 4)] + [(2, 2)] * (len(config.dims) - 1)
         inputs = (config.in_chans, *config.dims)
         self.embeds = nn.ModuleList(ConvEmbed(i, dim, p, p) for i, dim, p in zip(inputs, config.dims, patches))

@@ -16,6 +16,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def sides(size: Sequence[int]) -> str:
+    """A size in words: "32" where every axis has the same, else "2 x 32 x 32"."""
+    return str(size[0]) if len(set(size)) == 1 else " x ".join(map(str, size))
+
+
 class UserError(ValueError):
     """What was given cannot work. The message says what was given, what is needed, what to do. Exit code 2."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from muntin.catalog.cvt import readout
 from muntin.formats.cvt import read, write
-from muntin.layers.mlp import QuickGELU
+from muntin.layers.blocks import QuickGELU
 from muntin.models.cvt import VARIANTS, CvT, CvTConfig
 from muntin.tasks import Classifier
 

@@ -19,7 +19,7 @@ from muntin.layers.position import TableBias
 from muntin.models import Swin, SwinConfig, SwinV2, SwinV2Config
 from muntin.models.swin_v2 import LogSpacedBias, QueryValueBias
 from muntin.ops.attention import attend, temperature_scale, unit_vectors
-from muntin.ops.grouping import SMALL_MAP_RULES
+from muntin.ops.windows import keep_window
 from muntin.tasks import Classification, Classifier, SimMIM
 
 from .case import Case
@@ -238,12 +238,12 @@ def _attention_of(official: Mapping[str, Any], v2: bool) -> WindowAttention:
     bias = official.get("qkv_bias", True)
     return WindowAttention(
         QueryValueBias(dim) if v2 and bias else nn.Linear(dim, 3 * dim, bias=bias),
-        LogSpacedBias(trained if any(trained) else None, heads) if v2 else TableBias(window, heads),
+        LogSpacedBias(trained if any(trained) else None, 2, heads) if v2 else TableBias(window, heads),
         dim=dim,
         heads=heads,
         window=window,
         shift=(0, 0),
-        small_map=SMALL_MAP_RULES["keep"],
+        small_map=keep_window,
         scale=official.get("qk_scale") or None,
         logit_scale=nn.Parameter(torch.empty(heads, 1, 1)) if v2 else None,
     )
@@ -253,7 +253,7 @@ def _with_mask(module: WindowAttention, x: Tensor, mask: Tensor, window: tuple[i
     """Windows (B * nW, N, C) and a mask (nW, N, N) -> (B * nW, N, C)."""
     q, k, v = module.qkv(x).unflatten(-1, (3, module.heads, -1)).permute(2, 0, 3, 1, 4)
     if module.logit_scale is None:
-        q = q * (module.scale or q.shape[-1] ** -0.5)
+        q = q * module.scale
     else:
         q, k = unit_vectors(q) * temperature_scale(module.logit_scale), unit_vectors(k)
     masks = mask.repeat(len(x) // len(mask), 1, 1)[:, None]
@@ -271,7 +271,7 @@ def check_simmim(case: Case) -> None:
     norm_target = case.config.get("norm_target") or {}
     side = norm_target.get("patch_size", 47) if norm_target.get("enable") else 0
     model = SimMIM(backbone_of(official, v2), normalised_target=side)
-    assert model.stride == case.config.get("encoder_stride", model.stride)
+    assert model.stride == (case.config.get("encoder_stride", model.stride[0]),) * 2
     model.load_state_dict(swin_files.read(case.under("weights/"), position_grid(official)).tensors)
     for ran, dtype in runs(model):
         image, mask = case.input("x", dtype), case.tensors["input/mask"].long()

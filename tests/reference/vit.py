@@ -190,7 +190,7 @@ def beit_config_of(official: Mapping[str, Any]) -> BEiTConfig:
 
 def check_simmim_vit(case: Case) -> None:
     model = SimMIM(BEiT(beit_config_of(case.config["encoder"])))
-    assert model.stride == case.config["encoder_stride"]
+    assert model.stride == (case.config["encoder_stride"],) * 2
     model.norm.eps = EPS  # SimMIM ends with the norm of its encoder, which is Swin's where nobody says otherwise
     model.load_state_dict(beit_files.read(case.under("weights/")).tensors)
     for ran, dtype in runs(model):

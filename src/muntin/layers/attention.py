@@ -11,10 +11,22 @@ from torch import Tensor, nn
 from muntin.errors import UserError
 from muntin.ops.attention import attend, probabilities
 from muntin.ops.fast.linear import linear
-from muntin.ops.grouping import Size, SmallMapRule, crop_grid, gather_bias, merge, pad_grid, padded_size, partition
-from muntin.ops.window_attention import Backend, window_attention, window_probabilities
+from muntin.ops.fast.window_attention import Backend, fast_window_attention
+from muntin.ops.windows import (
+    Size,
+    SmallMapRule,
+    Windows,
+    crop_grid,
+    gather_bias,
+    merge,
+    pad_grid,
+    padded_size,
+    partition,
+    roll,
+    window_probabilities,
+)
 
-from .linear import Linear
+from .blocks import Linear
 
 PlainBackend = Literal["auto", "reference", "sdpa"]  # for attention of all tokens, see `ops.attention.attend`
 PLAIN_BACKENDS: tuple[PlainBackend, ...] = ("auto", "reference", "sdpa")
@@ -105,11 +117,12 @@ class CrossAttention(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Multi-head attention inside (shifted) windows of a grid: (B, *S, C) -> (B, *S, C).
+    """Multi-head attention inside (shifted) windows of a grid, see `ops.windows`: (B, *S, C) -> (B, *S, C).
 
-    Its parts are made by whoever builds it. qkv: a linear map C -> 3C with a `bias` (or None). position: a module
-    window -> (prod(2 * window - 1), h). Dot-product similarity with `scale` (default D^-0.5), or the scaled cosine of
-    Swin V2 where a `logit_scale` (h, 1, 1) is given. small_map: what happens to windows on maps no larger than them.
+    Its parts are made by whoever builds it. qkv: a linear map C -> 3C with a `bias` (or None). position: a module that
+    maps a window to (table, index), the rows (rows, h) of the position bias and which row each pair of tokens reads,
+    (N, N). Dot-product similarity with `scale` (default D^-0.5), or the scaled cosine of Swin V2 where a `logit_scale`
+    (h, 1, 1) is given. small_map: what happens to windows on maps no larger than them.
     `window`, `shift` and `backend` may be changed at any time.
     """
 
@@ -127,18 +140,29 @@ class WindowAttention(nn.Module):
         logit_scale: nn.Parameter | None = None,
     ):
         super().__init__()
-        self.heads, self.window, self.shift, self.small_map, self.scale = heads, window, shift, small_map, scale
+        self.heads, self.window, self.shift, self.small_map = heads, window, shift, small_map
+        self.scale = (dim // heads) ** -0.5 if scale is None else scale
         self.backend: Backend = "auto"
         self.qkv, self.position, self.logit_scale = qkv, position, logit_scale
         self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.proj(window_attention(self.qkv(x), **self._grouping(x), backend=self.backend))
+        windows = self.windows(tuple(x.shape[1:-1]))
+        table, index = self.position(windows.window)
+        scale, bias = self.logit_scale, self.qkv.bias
+        out = fast_window_attention(
+            self.qkv(x), table, index, windows, logit_scale=scale, qkv_bias=bias, backend=self.backend
+        )
+        return self.proj(out)
+
+    def windows(self, size: Size) -> Windows:
+        """The windows on a map of this size, which the small-map rule may shrink."""
+        window, shift = self.small_map(size, self.window, self.shift)
+        return Windows(window, shift, self.heads, self.scale)
 
     def position_bias(self, window: Size | None = None) -> Tensor:
         """Bias of every pair of tokens of a window (default: the module's own): (h, N, N)."""
-        window = window or self.window
-        return gather_bias(self.position(window), window)
+        return gather_bias(*self.position(window or self.window))
 
     @torch.no_grad()
     def attention_map(self, x: Tensor, cell: Size) -> Tensor:
@@ -146,32 +170,21 @@ class WindowAttention(nn.Module):
 
         Zero outside the query's window. A shifted window is drawn where it lies in the picture.
         """
-        size, grouping = tuple(x.shape[1:-1]), self._grouping(x)
-        window, shift = grouping["window"], grouping["shift"]
+        size = tuple(x.shape[1:-1])
+        windows = self.windows(size)
+        window, shift, *_ = windows
         padded = padded_size(size, window)
         is_query = torch.zeros(1, *size, 1, device=x.device)
         is_query[(0, *cell, 0)] = 1
-        axes = tuple(range(1, len(size) + 1))
-        at = pad_grid(is_query, padded).roll([-d for d in shift], axes)
-        P = window_probabilities(self.qkv(x), **grouping)  # (B, nW, h, N, N)
+        at = roll(pad_grid(is_query, padded), tuple(-d for d in shift))
+        P = window_probabilities(  # (B, nW, h, N, N)
+            self.qkv(x), *self.position(window), windows, logit_scale=self.logit_scale, qkv_bias=self.qkv.bias
+        )
         B, nW, h, N, _ = P.shape
         rows = partition(at, window).view(1, nW, 1, N, 1)
         paid = (P * rows).sum(-2)  # (B, nW, h, N): the query's row in its window, zero elsewhere
         grid = merge(paid.transpose(-2, -1).reshape(B * nW, N, h), window, padded)
-        return crop_grid(grid.roll(list(shift), axes), size).movedim(-1, 1)
-
-    def _grouping(self, x: Tensor) -> dict:
-        """The arguments of `window_attention` for a map of this size."""
-        window, shift = self.small_map(tuple(x.shape[1:-1]), self.window, self.shift)
-        return {
-            "table": self.position(window),
-            "heads": self.heads,
-            "window": window,
-            "shift": shift,
-            "scale": self.scale,
-            "logit_scale": self.logit_scale,
-            "qkv_bias": self.qkv.bias,
-        }
+        return crop_grid(roll(grid, shift), size).movedim(-1, 1)
 
     def no_weight_decay(self) -> set[str]:
         return {"logit_scale"} if self.logit_scale is not None else set()

@@ -4,12 +4,12 @@ from torch import nn
 
 from muntin.layers.attention import Attention, CrossAttention, QueryValueBias, WindowAttention
 from muntin.layers.position import TableBias
-from muntin.ops.grouping import SMALL_MAP_RULES, gather_bias
+from muntin.ops.windows import gather_bias, keep_window, relative_position_index, shrink_to_shorter_side
 
 HEADS, DIM = 2, 6
 
 
-def attention(window=(3, 4), shift=(1, 2), small_map="keep") -> WindowAttention:
+def attention(window=(3, 4), shift=(1, 2), small_map=keep_window) -> WindowAttention:
     torch.manual_seed(0)
     module = WindowAttention(
         nn.Linear(DIM, 3 * DIM),
@@ -18,7 +18,7 @@ def attention(window=(3, 4), shift=(1, 2), small_map="keep") -> WindowAttention:
         heads=HEADS,
         window=window,
         shift=shift,
-        small_map=SMALL_MAP_RULES[small_map],
+        small_map=small_map,
     ).double()
     nn.init.normal_(module.position.table)
     return module
@@ -33,15 +33,18 @@ def test_padded_cells_are_keys_whose_content_is_the_bias_of_the_projection():
 
 def test_the_small_map_rule_shrinks_window_and_drops_shift():
     x = torch.randn(1, 2, 9, DIM).double()
-    shrunk, small = attention(small_map="shrink"), attention(window=(2, 2), shift=(0, 0))
-    small.load_state_dict(shrunk.state_dict() | {"position.table": shrunk.position((2, 2))})
+    shrunk, small = attention(small_map=shrink_to_shorter_side), attention(window=(2, 2), shift=(0, 0))
+    small.load_state_dict(shrunk.state_dict() | {"position.table": shrunk.position((2, 2))[0]})
     torch.testing.assert_close(shrunk(x), small(x))
     assert not torch.allclose(attention()(x), small(x))
 
 
 def test_the_position_bias_is_the_gathered_table():
     module = attention()
-    assert torch.equal(module.position_bias(), gather_bias(module.position.table, (3, 4)))
+    assert torch.equal(
+        module.position_bias(),
+        gather_bias(module.position.table, relative_position_index((3, 4), module.qkv.weight.device)),
+    )
     assert module.position_bias((2, 2)).shape == (HEADS, 4, 4)
 
 

@@ -1,8 +1,9 @@
+import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from muntin.layers.blocks import PostNormBlock, PreNormBlock, ScaledPreNormBlock
-from muntin.layers.mlp import Mlp
+from muntin.layers.blocks import DropPath, Mlp, PostNormBlock, PreNormBlock, QuickGELU, ScaledPreNormBlock, drop_path_ramp
 
 
 def test_branch_inputs_are_normalised_and_the_main_path_is_not():
@@ -47,3 +48,77 @@ def test_what_else_a_block_is_given_goes_to_its_mixer():
     block, x = PreNormBlock(4, Plus(), nn.Identity(), nn.Identity()), torch.randn(2, 3, 4)
     half = x + block.norm1(x) + 2.0
     torch.testing.assert_close(block(x, 2.0), half + block.norm2(half))
+
+
+# --- the MLP ---
+
+
+@pytest.mark.parametrize(
+    ("activation", "formula"),
+    [
+        (None, F.gelu),
+        (nn.GELU("tanh"), lambda x: F.gelu(x, approximate="tanh")),
+        (QuickGELU(), lambda x: x / (1 + torch.exp(-1.702 * x))),
+    ],
+)
+@pytest.mark.parametrize("grad", [True, False])
+def test_the_activation_stands_between_two_linear_maps(activation, formula, grad):
+    torch.manual_seed(0)
+    mlp, x = Mlp(6, 24, activation), torch.randn(2, 5, 6)
+    with torch.set_grad_enabled(grad):
+        found = mlp(x)
+    hidden = formula(F.linear(x, mlp.fc1.weight, mlp.fc1.bias))
+    torch.testing.assert_close(found, F.linear(hidden, mlp.fc2.weight, mlp.fc2.bias), atol=1e-6, rtol=1e-5)
+
+
+def test_a_hook_on_the_activation_sees_it():
+    mlp, seen = Mlp(6, 24), []
+    mlp.activation.register_forward_hook(lambda module, given, output: seen.append(output.shape))
+    with torch.no_grad():
+        mlp(torch.randn(2, 6))
+    assert seen == [(2, 24)]
+
+
+def test_dropout_stands_after_both_maps():
+    torch.manual_seed(0)
+    mlp = Mlp(64, 64, nn.Identity(), dropout=0.5)
+    nn.init.eye_(mlp.fc1.weight), nn.init.eye_(mlp.fc2.weight)
+    nn.init.zeros_(mlp.fc1.bias), nn.init.zeros_(mlp.fc2.bias)
+    out = mlp(torch.ones(500, 64))
+    assert set(out.unique().tolist()) == {0.0, 4.0}
+    assert (out > 0).float().mean() == pytest.approx(0.25, abs=0.02)
+
+
+# --- stochastic depth ---
+
+
+def test_whole_samples_are_dropped_and_survivors_grow():
+    torch.manual_seed(0)
+    x = torch.ones(64, 3, 2)
+    dropped = DropPath(0.25)(x)
+    kept = dropped[:, 0, 0] != 0
+    assert 0 < kept.sum() < 64
+    torch.testing.assert_close(dropped, kept[:, None, None] * x / 0.75)
+
+
+def test_the_expectation_is_kept():
+    torch.manual_seed(0)
+    assert DropPath(0.3)(torch.ones(20_000, 1)).mean().item() == pytest.approx(1.0, abs=0.02)  # four standard errors
+
+
+def test_nothing_is_dropped_in_eval_or_at_rate_zero():
+    x = torch.randn(8, 3)
+    assert DropPath(0.9).eval()(x) is x
+    assert DropPath(0.0)(x) is x
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_a_rate_that_is_no_chance_is_refused(rate):
+    with pytest.raises(ValueError, match="must be a chance"):
+        DropPath(rate)
+
+
+def test_rates_grow_over_the_whole_depth():
+    ramp = drop_path_ramp(0.2, (2, 2, 1))
+    assert ramp == [pytest.approx([0.0, 0.05]), pytest.approx([0.1, 0.15]), pytest.approx([0.2])]
+    assert drop_path_ramp(0.5, (1,)) == [[0.0]]

@@ -1,4 +1,4 @@
-"""From pixels to tokens, and from one level of tokens to the next coarser one."""
+"""From pixels to tokens, from one level of tokens to the next coarser one, and convolution of single channels."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import math
 from torch import Tensor, nn
 
 from muntin.errors import UserError
+from muntin.ops.fast.depthwise import depthwise_conv
 from muntin.ops.fast.linear import linear
-from muntin.ops.grouping import Size, crop_grid, pad_grid, padded_size
+from muntin.ops.windows import Size, crop_grid, pad_grid, padded_size
 
-from .linear import Linear
+from .blocks import Linear
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -91,29 +92,46 @@ def check_picture(x: Tensor, in_chans: int, smallest: Size) -> None:
         )
 
 
-def merge_neighbours(x: Tensor) -> Tensor:
-    """Put the 2^n cells of each 2 x 2 (x 2) neighbourhood side by side: (B, *S, C) -> (B, *S / 2, 2^n C).
+def merge_neighbours(x: Tensor, cells: Size) -> Tensor:
+    """Put the cells of each neighbourhood side by side: (B, *S, C) -> (B, *S / cells, prod(cells) C).
 
-    Odd sides are zero-padded at the far end. Order: the first axis varies fastest, as in the official patch merging
-    (nn.Unfold orders channels differently).
+    Sides that do not divide are zero-padded at the far end. Order: the first axis varies fastest, as in the official
+    patch merging (nn.Unfold orders channels differently).
     """
-    n = x.ndim - 2
-    x = pad_grid(x, padded_size(tuple(x.shape[1:-1]), (2,) * n))
+    n = len(cells)
+    x = pad_grid(x, padded_size(tuple(x.shape[1:-1]), cells))
     for axis in range(n, 0, -1):
-        x = x.unflatten(axis, (-1, 2))
+        x = x.unflatten(axis, (-1, cells[axis - 1]))
     return x.permute(0, *range(1, 2 * n, 2), *range(2 * n, 0, -2), 2 * n + 1).flatten(n + 1)
 
 
 class PatchMerging(nn.Module):
-    """Halves every axis: neighbours side by side, norm, linear to twice the channels. (B, *S, C) -> (B, *S/2, 2C)."""
+    """Neighbours side by side, norm, linear to twice the channels: (B, *S, C) -> (B, *S / cells, 2C).
 
-    def __init__(self, dim: int, axes: int):
+    cells: how many become one, along each axis; (2, 2) halves height and width.
+    """
+
+    def __init__(self, dim: int, cells: Size):
         super().__init__()
-        self.norm = nn.LayerNorm(2**axes * dim)
-        self.reduction = Linear(2**axes * dim, 2 * dim, bias=False)
+        self.cells, merged = cells, math.prod(cells) * dim
+        self.norm = nn.LayerNorm(merged)
+        self.reduction = Linear(merged, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.reduction(self.norm(merge_neighbours(x)))
+        return self.reduction(self.norm(merge_neighbours(x, self.cells)))
+
+
+class DepthwiseConv(nn.Conv2d):
+    """A k x k kernel for every channel, k odd: (B, C, H, W) -> (B, C, H, W), sides divided by the stride, rounded up.
+
+    As nn.Conv2d with padding k // 2; trains several times as fast on a CPU (`ops.fast.depthwise`).
+    """
+
+    def __init__(self, dim: int, kernel: int, stride: int = 1, bias: bool = True):
+        super().__init__(dim, dim, kernel, stride, padding=kernel // 2, groups=dim, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return depthwise_conv(x, self.weight, self.bias, self.stride[0])
 
 
 def grid_size(image: tuple[int, ...], patch: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from muntin.errors import UserError
-from muntin.ops.grouping import Size
 from muntin.ops.resample import Resample, resize_bias_table, resize_grid
+from muntin.ops.windows import Size, relative_position_index
 
 
 class TableBias(nn.Module):
-    """Learned bias for every offset inside a window (Swin, sec. 3.2): window -> (prod(2 * window - 1), h).
+    """Learned bias for every offset inside a window (Swin, sec. 3.2).
 
-    A smaller window, which small maps ask for, takes the offsets it needs. A larger one has no learned values: use
-    `resize_` first.
+    window -> (table, index): a row for every offset, (prod(2 * window - 1), h), and the row of each pair of tokens,
+    (N, N). A smaller window, which small maps ask for, takes the offsets it needs. A larger one has no learned values:
+    use `resize_` first.
     """
 
     def __init__(self, window: Size, heads: int):
@@ -24,15 +25,16 @@ class TableBias(nn.Module):
         self.window = window
         self.table = nn.Parameter(torch.empty(math.prod(2 * w - 1 for w in window), heads))
 
-    def forward(self, window: Size) -> Tensor:
+    def forward(self, window: Size) -> tuple[Tensor, Tensor]:
+        index = relative_position_index(window, self.table.device)
         if window == self.window:
-            return self.table
+            return self.table, index
         if any(w > own for w, own in zip(window, self.window)):
             raise UserError(f"the bias table was made for window {self.window}; resize it before using window {window}")
         table = self.table.unflatten(0, [2 * w - 1 for w in self.window])
         for axis, (w, own) in enumerate(zip(window, self.window)):
             table = table.narrow(axis, own - w, 2 * w - 1)
-        return table.flatten(0, len(window) - 1)
+        return table.flatten(0, len(window) - 1), index
 
     @torch.no_grad()
     def resize_(self, window: Size) -> None:

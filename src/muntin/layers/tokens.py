@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from muntin.ops.grouping import Size
+from muntin.ops.windows import Size
 
 
 class PrefixTokens(nn.Module):

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from muntin.ops.windows import Size
+
 
 class Features(NamedTuple):
     """Output of a backbone. levels: (B, C_i, *S_i), fine to coarse, each before the merge to the next level."""
@@ -21,7 +23,7 @@ class Backbone(Protocol):
     """
 
     channels: tuple[int, ...]  # per level, fine to coarse
-    strides: tuple[int, ...]  # pixels per cell of each level
+    strides: tuple[Size, ...]  # pixels (and frames) per cell of each level, along each axis
     embed_dim: int  # channels of what `embed` gives; a first stage may widen them
     config: Any  # of its family; what it says holds for the model as it is now
 

@@ -18,17 +18,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.layers.attention import QueryValueBias
-from muntin.layers.blocks import ScaledPreNormBlock
-from muntin.layers.drop import DropPath
+from muntin.layers.blocks import DropPath, LayerScale, ScaledPreNormBlock
 from muntin.layers.init import init_transformer
-from muntin.layers.scale import LayerScale
 from muntin.layers.tokens import PrefixTokens, split_tokens
-from muntin.ops.grouping import Size, gather_bias
+from muntin.ops.cached import cached
 from muntin.ops.resample import Resample, resize_grid
+from muntin.ops.windows import Size, gather_bias, relative_position_index
 
 from .backbone import Features
 from .vit import EPS, Readouts, ViT, ViTConfig
@@ -46,11 +46,11 @@ class BEiTConfig(ViTConfig):
 
 
 class RelativeBias(nn.Module):
-    """Learned bias of attention logits for every offset between two cells of a grid, and for a class token before them:
-    grid -> (h, 1 + N, 1 + N).
+    """Learned bias of attention logits for every offset between two cells of a grid, and for a class token before them.
 
-    The last three of its (2H - 1)(2W - 1) + 3 rows are class token to cell, cell to class token, and the class token to
-    itself. It decays, as in the official code.
+    grid -> (table, index): (2H - 1)(2W - 1) + 3 rows, and the row of each pair of tokens, (1 + N, 1 + N). The last
+    three rows are class token to cell, cell to class token, and the class token to itself. The table decays, as in the
+    official code.
     """
 
     def __init__(self, grid: Size, heads: int, resample: Resample = "bicubic"):
@@ -58,14 +58,22 @@ class RelativeBias(nn.Module):
         self.grid, self.resample = grid, resample
         self.table = nn.Parameter(torch.zeros(math.prod(2 * side - 1 for side in grid) + 3, heads))
 
-    def forward(self, grid: Size) -> Tensor:
-        offsets, (to_cell, to_class, to_itself) = self.table[:-3], self.table[-3:, :, None, None]
+    def forward(self, grid: Size) -> tuple[Tensor, Tensor]:
+        table, index = self.table, index_with_class_token(grid, self.table.device)
         if grid != self.grid:
-            rows = offsets.unflatten(0, [2 * side - 1 for side in self.grid])
-            offsets = resize_grid(rows, tuple(2 * side - 1 for side in grid), self.resample).flatten(0, 1)
-        cells = gather_bias(offsets, grid)  # (h, N, N)
-        first_row = torch.cat((to_itself, to_cell.expand(-1, 1, cells.shape[-1])), -1)
-        return torch.cat((first_row, torch.cat((to_class.expand(-1, cells.shape[-1], 1), cells), -1)), -2)
+            offsets = table[:-3].unflatten(0, [2 * side - 1 for side in self.grid])
+            offsets = resize_grid(offsets, tuple(2 * side - 1 for side in grid), self.resample)
+            table = torch.cat((offsets.flatten(0, -2), table[-3:]))
+        return table, index
+
+
+@cached
+def index_with_class_token(grid: Size, device: torch.device) -> Tensor:
+    """Row of the bias table for each (query, key) of a class token and the cells after it: (1 + N, 1 + N), int64."""
+    offsets = math.prod([2 * side - 1 for side in grid])
+    index = F.pad(relative_position_index(grid, device), (1, 0, 1, 0), value=offsets + 2)
+    index[0, 1:], index[1:, 0] = offsets, offsets + 1
+    return index
 
 
 class BiasedBlock(ScaledPreNormBlock):
@@ -76,7 +84,7 @@ class BiasedBlock(ScaledPreNormBlock):
         self.bias = bias
 
     def forward(self, x: Tensor, grid: Size) -> Tensor:
-        return super().forward(x, self.bias(grid))
+        return super().forward(x, gather_bias(*self.bias(grid)))
 
 
 class BEiT(ViT):
@@ -90,7 +98,7 @@ class BEiT(ViT):
 
     def encode(self, tokens: Tensor) -> Features:
         grid = tuple(tokens.shape[1:-1])
-        given = grid if self.shared_bias is None else self.shared_bias(grid)
+        given = grid if self.shared_bias is None else gather_bias(*self.shared_bias(grid))
         x = self.dropout(self.prefix(tokens.flatten(1, 2)))  # (B, 1 + N, C)
         for block in self.blocks:
             x = block(x, given)

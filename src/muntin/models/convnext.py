@@ -17,11 +17,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from muntin.errors import UserError
-from muntin.layers.depthwise import DepthwiseConv
-from muntin.layers.drop import DropPath, drop_path_ramp
-from muntin.layers.mlp import Mlp
-from muntin.layers.patch import ConvEmbed
-from muntin.layers.scale import LayerScale
+from muntin.layers.blocks import DropPath, LayerScale, Mlp, drop_path_ramp
+from muntin.layers.patch import ConvEmbed, DepthwiseConv
 
 from .backbone import Features
 from .fields import Blocks, PictureSize, check_fields
@@ -91,7 +88,7 @@ class ConvNeXt(nn.Module):
         check_fields(config)
         self.config = config
         self.channels, self.embed_dim = config.dims, config.dims[0]
-        self.strides = tuple(config.patch[-1] * 2**i for i in range(len(config.dims)))
+        self.strides = tuple(tuple(p * 2**i for p in config.patch) for i in range(len(config.dims)))
         norm = nn.LayerNorm(config.dims[0], EPS) if config.patch_norm else None
         self.patch_embed = ConvEmbed(config.in_chans, config.dims[0], config.patch, config.patch, norm=norm)
         self.downsamples = nn.ModuleList(Downsample(a, b) for a, b in zip(config.dims, config.dims[1:]))

@@ -20,10 +20,8 @@ from typing import Annotated, Any, Literal
 from torch import Tensor, nn
 
 from muntin.errors import UserError
-from muntin.layers.depthwise import DepthwiseConv
-from muntin.layers.drop import DropPath, drop_path_ramp
-from muntin.layers.patch import check_picture
-from muntin.layers.scale import LayerScale
+from muntin.layers.blocks import DropPath, LayerScale, drop_path_ramp
+from muntin.layers.patch import DepthwiseConv, check_picture
 
 from .backbone import Features
 from .fields import LARGEST, Blocks, Within, check_fields
@@ -121,10 +119,10 @@ class Roadmap(nn.Module):
         stages = len(config.depths)
         widths = [config.width * 2**i for i in range(stages)]
         self.channels = tuple(w * (EXPANSION if config.block == "bottleneck" else 1) for w in widths)
-        self.strides = tuple(4 * 2**i for i in range(stages))
+        self.strides = tuple((4 * 2**i,) * 2 for i in range(stages))
         self.embed_dim = config.width  # a bottleneck widens it
         separate = config.downsampling != "in_blocks"
-        self._smallest = (self.strides[-1] if separate else 4 if config.stem == "patchify" else 1,) * 2
+        self._smallest = self.strides[-1] if separate else (4, 4) if config.stem == "patchify" else (1, 1)
         self.stem = self._stem()
         self.downsamples = nn.ModuleList(self._downsample(*dims) for dims in zip(self.channels, widths[1:]) if separate)
         self.stages = nn.ModuleList()

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from muntin.errors import UserError
-from muntin.layers.scale import LayerScale
+from muntin.layers.blocks import LayerScale
 from muntin.models.convnext import VARIANTS, ConvNeXt, ConvNeXtConfig
 
 TINY = ConvNeXtConfig(dims=(8, 16), depths=(2, 1))
@@ -55,7 +55,7 @@ def test_fresh_weights_are_those_of_the_paper():
 def test_isotropic_models_have_one_stage_and_no_norm_after_the_stem():
     config = dataclasses.replace(VARIANTS["convnext_iso_small"], dims=(8,), depths=(4,))
     model = ConvNeXt(config)
-    assert (model.channels, model.strides) == ((8,), (16,))
+    assert (model.channels, model.strides) == ((8,), ((16, 16),))
     assert tuple(model(torch.randn(1, 3, 40, 63)).levels[0].shape) == (1, 8, 2, 3)
     assert not any("gamma" in name or "patch_embed.norm" in name for name, _ in model.named_parameters())
 

@@ -24,16 +24,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from muntin.errors import UserError
 from muntin.layers.attention import PlainBackend, choose_attention
-from muntin.layers.blocks import PreNormBlock
-from muntin.layers.depthwise import DepthwiseConv
-from muntin.layers.drop import DropPath, drop_path_ramp
+from muntin.layers.blocks import DropPath, Linear, Mlp, PreNormBlock, QuickGELU, drop_path_ramp
 from muntin.layers.init import init_transformer
-from muntin.layers.linear import Linear
-from muntin.layers.mlp import Mlp, QuickGELU
-from muntin.layers.patch import ConvEmbed
+from muntin.layers.patch import ConvEmbed, DepthwiseConv
 from muntin.layers.tokens import add_tokens, split_tokens
 from muntin.ops.attention import attend
-from muntin.ops.grouping import Size
+from muntin.ops.windows import Size
 
 from .backbone import Features
 from .fields import Blocks, Within, check_branches, check_fields
@@ -173,7 +169,7 @@ class CvT(nn.Module):
         super().__init__()
         _check(config)
         self.config, self.channels, self.embed_dim = config, config.dims, config.dims[0]
-        self.strides = tuple(math.prod(config.embed_stride[: i + 1]) for i in range(len(config.dims)))
+        self.strides = tuple((math.prod(config.embed_stride[: i + 1]),) * 2 for i in range(len(config.dims)))
         self.embeds = nn.ModuleList(_embed(config, i) for i in range(len(config.dims)))
         self.class_tokens = nn.ParameterDict(
             {str(i): torch.empty(1, dim) for i, dim in enumerate(config.dims) if config.class_token[i]}

@@ -32,7 +32,7 @@ def test_levels_are_the_maps_of_the_stages_and_the_prefix_is_the_last_class_toke
     features = model()(picture(37, 50))
     assert [tuple(level.shape) for level in features.levels] == [(2, 8, 9, 12), (2, 16, 5, 6), (2, 32, 3, 3)]
     assert features.prefix.shape == (2, 1, 32)
-    assert model().strides == (4, 8, 16)
+    assert model().strides == ((4, 4), (8, 8), (16, 16))
 
 
 def test_a_batch_of_one_keeps_its_axis():

@@ -19,11 +19,9 @@ import torch
 from torch import nn
 
 from muntin.errors import UserError
-from muntin.layers.blocks import ScaledPreNormBlock
-from muntin.layers.drop import DropPath
+from muntin.layers.blocks import DropPath, LayerScale, ScaledPreNormBlock
 from muntin.layers.init import init_transformer
 from muntin.layers.position import GridEmbedding
-from muntin.layers.scale import LayerScale
 from muntin.layers.tokens import PrefixTokens
 from muntin.ops.resample import Resample
 

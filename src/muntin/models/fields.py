@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from muntin.errors import UserError, unknown
-from muntin.ops.grouping import Size
+from muntin.ops.windows import Size
 
 LARGEST = 1 << 16  # channels, and whatever else is counted
 MOST_BLOCKS = 1000

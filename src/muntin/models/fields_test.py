@@ -18,7 +18,7 @@ from muntin.models.fields import (
     check_fields,
     fields_of,
 )
-from muntin.ops.grouping import Size
+from muntin.ops.windows import Size
 
 CONFIGS = [RoadmapConfig, *(value for name, value in vars(models).items() if name.endswith("Config"))]
 

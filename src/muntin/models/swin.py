@@ -19,20 +19,18 @@ from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.layers.attention import WindowAttention
-from muntin.layers.blocks import PreNormBlock
-from muntin.layers.drop import DropPath, drop_path_ramp
+from muntin.layers.blocks import DropPath, Linear, Mlp, PreNormBlock, drop_path_ramp
 from muntin.layers.init import init_transformer
-from muntin.layers.linear import Linear
-from muntin.layers.mlp import Mlp
 from muntin.layers.patch import PatchEmbed, PatchMerging, grid_size
 from muntin.layers.position import GridEmbedding, TableBias
-from muntin.ops.grouping import SMALL_MAP_RULES, Size
-from muntin.ops.window_attention import BACKENDS, Backend
+from muntin.ops.fast.window_attention import BACKENDS, Backend
+from muntin.ops.windows import Size, SmallMapRule, keep_window, shrink_to_shorter_side
 
 from .backbone import Features
 from .fields import Axes, Blocks, GridSize, Shape, check_branches, check_field, check_fields
 
 Window = Annotated[Size, Axes(longest=512)]
+SMALL_MAPS: dict[str, SmallMapRule] = {"shrink": shrink_to_shorter_side, "keep": keep_window}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +62,15 @@ class SwinConfig:
     small_map: Literal["shrink", "keep"] = "shrink"
     """What happens to windows on smaller maps: the rule of the official classifier, or of the dense backbone."""
 
+    @property
+    def merged(self) -> Size:
+        """Cells along each axis that become one between two stages."""
+        return (2,) * len(self.patch)
+
+    @property
+    def small_map_rule(self) -> SmallMapRule:
+        return SMALL_MAPS[self.small_map]
+
 
 class Swin(nn.Module):
     """The backbone: (B, in_chans, *S) -> levels (B, C_i, *S_i) at strides 4, 8, 16, 32."""
@@ -71,11 +78,11 @@ class Swin(nn.Module):
     def __init__(self, config: SwinConfig, drop_path_rate: float = 0.0):
         super().__init__()
         check_fields(config)
-        axes, stages = len(config.patch), len(config.depths)
+        stages = len(config.depths)
         self.config = config
         self.channels = tuple(config.dim * 2**i for i in range(stages))
         check_branches(self.channels, config.heads, [config.mlp_ratio] * stages)
-        self.strides = tuple(config.patch[-1] * 2**i for i in range(stages))
+        self.strides = tuple(tuple(p * m**i for p, m in zip(config.patch, config.merged)) for i in range(stages))
         self.embed_dim = config.dim
         self.patch_embed = PatchEmbed(config.in_chans, config.dim, config.patch, config.patch_norm)
         self.absolute_position = (
@@ -83,10 +90,9 @@ class Swin(nn.Module):
         )
         rates = drop_path_ramp(drop_path_rate, config.depths)
         self.stages = nn.ModuleList(
-            nn.ModuleList(self._block(config, i, j, DropPath(rates[i][j])) for j in range(config.depths[i]))
-            for i in range(stages)
+            nn.ModuleList(self._block(i, j, DropPath(rate)) for j, rate in enumerate(rates[i])) for i in range(stages)
         )
-        self.merges = nn.ModuleList(self._merge(self.channels[i], axes) for i in range(stages - 1))
+        self.merges = nn.ModuleList(self._merge(dim) for dim in self.channels[:-1])
         self.initialise()
 
     def forward(self, x: Tensor) -> Features:
@@ -122,7 +128,7 @@ class Swin(nn.Module):
         return [[block.mix for block in stage] for stage in self.stages]  # type: ignore[attr-defined]
 
     def set_attention(self, backend: Backend) -> None:
-        """Choose how window attention is computed, see `ops.window_attention`."""
+        """Choose how window attention is computed, see `ops.fast.window_attention`."""
         if backend not in BACKENDS:
             raise UserError(f"unknown attention '{backend}': choose one of {', '.join(BACKENDS)}")
         for stage in self.attentions():
@@ -147,22 +153,25 @@ class Swin(nn.Module):
             elif isinstance(module, GridEmbedding):
                 nn.init.trunc_normal_(module.embedding, std=0.02)
 
-    def _block(self, config: SwinConfig, stage: int, block: int, drop_path: DropPath) -> nn.Module:
-        dim, heads, window = self.channels[stage], config.heads[stage], stage_windows(config)[stage]
+    def _block(self, stage: int, block: int, drop_path: DropPath) -> nn.Module:
+        config, dim, window = self.config, self.channels[stage], stage_windows(self.config)[stage]
         mix = WindowAttention(
             Linear(dim, 3 * dim, bias=config.qkv_bias),
-            TableBias(window, heads),
+            self._position(stage),
             dim=dim,
-            heads=heads,
+            heads=config.heads[stage],
             window=window,
             shift=_shift(window, block),
-            small_map=SMALL_MAP_RULES[config.small_map],
+            small_map=config.small_map_rule,
             scale=config.qk_scale,
         )
         return PreNormBlock(dim, mix, Mlp(dim, int(dim * config.mlp_ratio)), drop_path)
 
-    def _merge(self, dim: int, axes: int) -> nn.Module:
-        return PatchMerging(dim, axes)
+    def _position(self, stage: int) -> nn.Module:
+        return TableBias(stage_windows(self.config)[stage], self.config.heads[stage])
+
+    def _merge(self, dim: int) -> nn.Module:
+        return PatchMerging(dim, self.config.merged)
 
 
 def stage_windows(config: SwinConfig) -> list[Size]:
@@ -176,8 +185,8 @@ def effective_windows(config: SwinConfig, image: Size) -> tuple[Size, ...]:
     """The window that each stage of such a model really uses on pictures of this size, pixels."""
     size, windows = grid_size(image, config.patch), []
     for window in stage_windows(config):
-        windows.append(SMALL_MAP_RULES[config.small_map](size, window, (0,) * len(size))[0])
-        size = grid_size(size, (2,) * len(size))
+        windows.append(config.small_map_rule(size, window, (0,) * len(size))[0])
+        size = grid_size(size, config.merged)
     return tuple(windows)
 
 

@@ -42,12 +42,6 @@ def test_drop_path_grows_with_depth():
     assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
 
 
-def test_a_clip_model_is_the_same_code_with_three_axes():
-    config = dataclasses.replace(TINY, patch=(2, 4, 4), window=(2, 4, 4))
-    levels = Swin(config)(torch.randn(1, 3, 4, 20, 30)).levels
-    assert [tuple(level.shape) for level in levels] == [(1, 8, 2, 5, 8), (1, 16, 1, 3, 4)]
-
-
 def test_an_attention_backend_that_does_not_exist_is_refused():
     with pytest.raises(UserError, match="choose one of auto, reference"):
         Swin(TINY).set_attention("flash")

@@ -21,13 +21,11 @@ from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.layers.attention import QueryValueBias, WindowAttention
-from muntin.layers.drop import DropPath
-from muntin.layers.linear import Linear
-from muntin.layers.mlp import Mlp
+from muntin.layers.blocks import DropPath, Linear, Mlp
 from muntin.layers.patch import merge_neighbours
 from muntin.layers.position import TableBias
 from muntin.ops.cached import cached, without_autocast
-from muntin.ops.grouping import SMALL_MAP_RULES, Size
+from muntin.ops.windows import Size, relative_position_index
 
 from .fields import Within
 from .swin import Swin, SwinConfig, Window, _shift, check_window, effective_windows, stage_windows
@@ -49,8 +47,9 @@ class SwinV2Config(SwinConfig):
 
 
 class LogSpacedBias(nn.Module):
-    """Position bias from a small MLP on log-spaced offsets (Swin V2, eq. 4): window -> (prod(2 * window - 1), h).
+    """Position bias from a small MLP on log-spaced offsets (Swin V2, eq. 4).
 
+    window -> (table, index): a row for every offset, (prod(2 * window - 1), h), and the row of each pair of tokens.
     offset -> sign(x) log2(1 + |x|) / log2(8), x = 8 * offset / (w - 1);  bias = 16 * sigmoid(mlp(offset)).
 
     w is the window the MLP was trained with (`scale_window`): it stays when the window changes, which is what lets
@@ -58,19 +57,20 @@ class LogSpacedBias(nn.Module):
     (models/swin_transformer_v2.py), not from eq. 4. Always computed in fp32 or wider.
     """
 
-    def __init__(self, scale_window: Size | None, heads: int, hidden: int = 512):
+    def __init__(self, scale_window: Size | None, axes: int, heads: int, hidden: int = 512):
         super().__init__()
         self.scale_window = scale_window
-        self.fc1 = nn.Linear(2, hidden)
+        self.fc1 = nn.Linear(axes, hidden)
         self.fc2 = nn.Linear(hidden, heads, bias=False)
 
-    def forward(self, window: Size) -> Tensor:
+    def forward(self, window: Size) -> tuple[Tensor, Tensor]:
         weight, device = self.fc1.weight, self.fc1.weight.device
         wide = torch.promote_types(weight.dtype, torch.float32)
         offsets = log_spaced_offsets(window, self.scale_window or window, wide, device)
         with without_autocast(device):
             hidden = F.linear(offsets, weight.to(wide), self.fc1.bias.to(wide)).relu()
-            return 16 * F.linear(hidden, self.fc2.weight.to(wide)).sigmoid()
+            table = 16 * F.linear(hidden, self.fc2.weight.to(wide)).sigmoid()
+        return table, relative_position_index(window, device)
 
     def no_weight_decay(self) -> set[str]:
         return {name for name, _ in self.named_parameters()}
@@ -107,15 +107,16 @@ class ResPostNormBlock(nn.Module):
 
 
 class PostNormMerging(nn.Module):
-    """Patch merging of V2, linear first, then norm: (B, *S, C) -> (B, *S/2, 2C)."""
+    """Patch merging of V2, linear first, then norm: (B, *S, C) -> (B, *S / cells, 2C)."""
 
-    def __init__(self, dim: int, axes: int):
+    def __init__(self, dim: int, cells: Size):
         super().__init__()
-        self.reduction = Linear(2**axes * dim, 2 * dim, bias=False)
+        self.cells = cells
+        self.reduction = Linear(math.prod(cells) * dim, 2 * dim, bias=False)
         self.norm = nn.LayerNorm(2 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.reduction(merge_neighbours(x)))
+        return self.norm(self.reduction(merge_neighbours(x, self.cells)))
 
 
 class SwinV2(Swin):
@@ -161,7 +162,7 @@ class SwinV2(Swin):
         scale = self.scale()
         for attention in (a for stage in self.attentions() for a in stage):
             table = TableBias(attention.window, attention.heads)
-            table.table = nn.Parameter(attention.position(attention.window), requires_grad=False)
+            table.table = nn.Parameter(attention.position(attention.window)[0], requires_grad=False)
             attention.position = table
         windows = tuple(stage[0].window for stage in self.attentions())
         self.config = replace(self.config, window=windows, pretrained_window=scale, frozen_bias=True)
@@ -199,33 +200,32 @@ class SwinV2(Swin):
                 nn.init.zeros_(module.q_bias)
                 nn.init.zeros_(module.v_bias)
 
-    def _block(self, config: SwinConfig, stage: int, block: int, drop_path: DropPath) -> nn.Module:
-        assert isinstance(config, SwinV2Config)
-        dim, heads, window = self.channels[stage], config.heads[stage], stage_windows(config)[stage]
+    def _block(self, stage: int, block: int, drop_path: DropPath) -> nn.Module:
+        config, dim, window = self.config, self.channels[stage], stage_windows(self.config)[stage]
         mix = WindowAttention(
             QueryValueBias(dim) if config.qkv_bias else Linear(dim, 3 * dim, bias=False),
-            _position(config, stage, window),
+            self._position(stage),
             dim=dim,
-            heads=heads,
+            heads=config.heads[stage],
             window=window,
             shift=_shift(window, block),
-            small_map=SMALL_MAP_RULES[config.small_map],
-            logit_scale=nn.Parameter(torch.empty(heads, 1, 1)),
+            small_map=config.small_map_rule,
+            logit_scale=nn.Parameter(torch.empty(config.heads[stage], 1, 1)),
         )
         count = block + 1 + (sum(config.depths[:stage]) if config.extra_norm_scope == "network" else 0)
         extra = config.extra_norm_period and count % config.extra_norm_period == 0
         main_norm = nn.LayerNorm(dim) if extra else nn.Identity()
         return ResPostNormBlock(dim, mix, Mlp(dim, int(dim * config.mlp_ratio)), drop_path, main_norm)
 
-    def _merge(self, dim: int, axes: int) -> nn.Module:
-        return PostNormMerging(dim, axes)
+    def _position(self, stage: int) -> nn.Module:
+        config = self.config
+        if config.frozen_bias:
+            return super()._position(stage).requires_grad_(False)
+        scale = config.pretrained_window[stage] if config.pretrained_window else None
+        return LogSpacedBias(scale, len(config.patch), config.heads[stage])
 
-
-def _position(config: SwinV2Config, stage: int, window: Size) -> nn.Module:
-    heads = config.heads[stage]
-    if config.frozen_bias:
-        return TableBias(window, heads).requires_grad_(False)
-    return LogSpacedBias(config.pretrained_window[stage] if config.pretrained_window else None, heads)
+    def _merge(self, dim: int) -> nn.Module:
+        return PostNormMerging(dim, self.config.merged)
 
 
 _T = SwinV2Config()

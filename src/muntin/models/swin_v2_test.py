@@ -34,26 +34,26 @@ def test_offsets_are_spaced_as_the_official_code_spaces_them():
 
 
 def test_a_window_of_one_token_gives_a_number():
-    bias = LogSpacedBias(None, heads=2)
-    assert bias((1, 1)).isfinite().all()
-    assert bias((1, 3)).isfinite().all()
+    bias = LogSpacedBias(None, axes=2, heads=2)
+    assert bias((1, 1))[0].isfinite().all()
+    assert bias((1, 3))[0].isfinite().all()
 
 
 def test_the_bias_lies_between_0_and_16_and_is_never_rounded():
-    bias = LogSpacedBias(None, heads=2)
+    bias = LogSpacedBias(None, axes=2, heads=2)
     nn.init.normal_(bias.fc2.weight)
     with torch.autocast("cpu", torch.bfloat16):
-        under_autocast = bias((4, 5))
-    assert torch.equal(under_autocast, bias((4, 5)))
+        under_autocast = bias((4, 5))[0]
+    assert torch.equal(under_autocast, bias((4, 5))[0])
     assert under_autocast.dtype == torch.float32
     assert 0 <= under_autocast.min() < under_autocast.max() <= 16
 
 
 def test_the_bias_is_16_times_the_sigmoid_of_a_small_network():
     torch.manual_seed(0)
-    bias = LogSpacedBias((5, 4), heads=2).double()
+    bias = LogSpacedBias((5, 4), axes=2, heads=2).double()
     hidden = log_spaced_offsets((3, 2), (5, 4), torch.float64, CPU) @ bias.fc1.weight.T + bias.fc1.bias
-    torch.testing.assert_close(bias((3, 2)), 16 / (1 + (-hidden.clamp_min(0) @ bias.fc2.weight.T).exp()))
+    torch.testing.assert_close(bias((3, 2))[0], 16 / (1 + (-hidden.clamp_min(0) @ bias.fc2.weight.T).exp()))
 
 
 def test_keys_have_no_bias():
@@ -76,7 +76,7 @@ def test_the_norm_is_of_the_branch_and_not_of_the_sum():
 
 
 def test_merging_normalises_after_its_linear_map():
-    merged = PostNormMerging(3, axes=2)(torch.randn(2, 4, 6, 3))
+    merged = PostNormMerging(3, cells=(2, 2))(torch.randn(2, 4, 6, 3))
     torch.testing.assert_close(merged.mean(-1), torch.zeros(2, 2, 3), atol=1e-6, rtol=0)
 
 

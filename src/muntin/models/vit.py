@@ -21,10 +21,7 @@ from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.layers.attention import Attention, PlainBackend, choose_attention
-from muntin.layers.blocks import PreNormBlock
-from muntin.layers.drop import DropPath, drop_path_ramp
-from muntin.layers.linear import Linear
-from muntin.layers.mlp import Mlp
+from muntin.layers.blocks import DropPath, Linear, Mlp, PreNormBlock, drop_path_ramp
 from muntin.layers.patch import ConvEmbed
 from muntin.layers.position import GridEmbedding
 from muntin.layers.tokens import PrefixTokens, split_tokens
@@ -80,7 +77,7 @@ class ViT(nn.Module):
         self.config = config
         self._check()
         self.stem, channels, stride = self._stem()
-        self.channels, self.strides = (config.dim,), (stride * config.patch[-1],)
+        self.channels, self.strides = (config.dim,), (tuple(stride * p for p in config.patch),)
         self.embed_dim = config.dim
         self.patch_embed = ConvEmbed(channels, config.dim, config.patch, config.patch)
         self.prefix = self._prefix()

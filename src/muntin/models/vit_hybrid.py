@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.layers.patch import check_picture
-from muntin.ops.grouping import Size
+from muntin.ops.windows import Size
 
 from .fields import LARGEST, Blocks, PictureSize, Stages
 from .vit import ViT, ViTConfig, with_384
@@ -130,8 +130,8 @@ class HybridViT(ViT):
 
     def __init__(self, config: HybridViTConfig, drop_path_rate: float = 0.0, dropout: float = 0.0):
         super().__init__(config, drop_path_rate, dropout)
-        stride = self.strides[0] // config.patch[-1]  # of the stem, whose sides round up
-        self._smallest = tuple((cells - 1) * stride + 1 for cells in config.patch)
+        # the sides of the stem round up: one pixel of its last stride is enough
+        self._smallest = tuple((cells - 1) * self.stem.stride + 1 for cells in config.patch)
 
     def embed(self, x: Tensor) -> Tensor:
         check_picture(x, self.config.in_chans, self._smallest)

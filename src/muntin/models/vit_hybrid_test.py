@@ -27,7 +27,7 @@ def test_published_variants_have_their_parameters_and_strides(name):
         model = Classifier(HybridViT(VARIANTS[name]), 1000, TokenReadout)
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
     stride = STRIDES.get(name, 32)
-    assert model.backbone.strides == (stride,)
+    assert model.backbone.strides == ((stride, stride),)
     assert model.backbone.config.grid == (224 // stride, 224 // stride)
 
 

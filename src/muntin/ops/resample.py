@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .grouping import Size
+from .windows import Size
 
 Resample = Literal["bicubic", "bicubic_antialias", "bilinear_corners"]
 RESAMPLES: tuple[Resample, ...] = get_args(Resample)

@@ -259,4 +259,4 @@ def test_model_of_a_recipe_can_be_built_and_sees_the_recipes_pictures(recipe):
         levels = model.backbone(torch.empty(1, model.backbone.config.in_chans, *recipe.preprocess.image_size)).levels
     assert len(levels) == len(model.backbone.strides)
     if "huge" not in recipe.name:  # DeiT III-H: 160 and 128 pixels, patches of 14; what is left over is not seen
-        assert recipe.preprocess.image_size[0] % model.backbone.strides[-1] == 0
+        assert all(side % s == 0 for side, s in zip(recipe.preprocess.image_size, model.backbone.strides[-1]))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.layers.attention import Attention, WindowAttention
-from muntin.ops.grouping import relative_position_index
+from muntin.ops.windows import relative_position_index
 
 _WITH_MAPS = (WindowAttention, Attention)
 
@@ -121,7 +121,7 @@ def attention(
                 window, shift, kind = size, (0, 0), block == blocks[-1][0]
             if kind not in maps:
                 heads = _heads(module.mix, inputs[block], query, size)
-                stride = (backbone.strides[level],) * 2
+                stride = backbone.strides[level]
                 name = f"stage {level + 1}, block {block}"
                 maps[kind] = AttentionMap(name, query, window, shift, stride, heads)  # type: ignore[arg-type]
     return list(maps.values())

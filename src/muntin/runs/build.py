@@ -25,8 +25,9 @@ from muntin.data import (
     unprepared,
 )
 from muntin.engine import parallel
-from muntin.errors import UserError
+from muntin.errors import UserError, sides
 from muntin.models.backbone import Backbone
+from muntin.ops.windows import Size
 from muntin.recipes.recipe import DistillationChoice, ModelChoice, Recipe
 from muntin.tasks import Classification, Classifier, Distillation, SimMIM, hard_distillation, soft_distillation
 from muntin.weights.class_map import read_class_map
@@ -182,10 +183,9 @@ def _prepare(recipe: Recipe, task: Task) -> Prepare:
     return MaskGenerator(size, masking.mask_patch, task.backbone.strides[0], masking.mask_ratio).prepare
 
 
-def _check_divides(recipe: Recipe, stride: int) -> None:
+def _check_divides(recipe: Recipe, stride: Size) -> None:
     """SimMIM's decoder paints whole cells of the coarsest level."""
-    height, width = recipe.preprocess.image_size
-    if height % stride or width % stride:
-        raise UserError(
-            f"image_size is {height} x {width}; SimMIM with {recipe.model.name} needs multiples of {stride} pixels"
-        )
+    size = recipe.preprocess.image_size
+    if any(side % cell for side, cell in zip(size, stride)):
+        given, needed = " x ".join(map(str, size)), sides(stride)
+        raise UserError(f"image_size is {given}; SimMIM with {recipe.model.name} needs multiples of {needed} pixels")

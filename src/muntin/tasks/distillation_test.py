@@ -19,7 +19,7 @@ from muntin.tasks import Classifier, Distillation, Renormalised, hard_distillati
 class Squares(nn.Module):
     """Cells of 4 x 4 pixels, two tokens before them: the least that a distilled student can be made of."""
 
-    channels, strides = (6,), (4,)
+    channels, strides = (6,), ((4, 4),)
 
     def __init__(self):
         super().__init__()

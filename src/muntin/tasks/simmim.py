@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muntin.data import Batch
-from muntin.errors import UserError, refuse
+from muntin.errors import UserError, refuse, sides
 from muntin.models.backbone import Backbone
 from muntin.ops.cached import without_autocast
 
@@ -48,7 +49,7 @@ class SimMIMChoice:
 class SimMIM(nn.Module):
     """Pre-trains any backbone with `embed` and `encode` by predicting masked pixels.
 
-    batch: inputs["image"] (B, C, H, W) and inputs["mask"] (B, h, w), 1 = masked, one number a patch of the model.
+    batch: inputs["image"] (B, C, *S) and inputs["mask"] (B, *s), 1 = masked, one number a patch of the model.
     normalised_target: side in pixels of the sliding window that normalises the target (odd; V2's recipe: 47), 0: the
     picture as it is. eps: of the norm before the decoder (Swin 1e-5, ViT 1e-6).
     """
@@ -58,12 +59,12 @@ class SimMIM(nn.Module):
         if normalised_target and normalised_target % 2 == 0:
             raise ValueError(f"the window of the normalised target must be odd, got {normalised_target}")
         self.backbone, self.normalised_target = backbone, normalised_target
-        dim, stride = backbone.channels[-1], backbone.strides[-1]
-        in_chans = backbone.config.in_chans  # type: ignore[attr-defined]
-        self.stride = stride
+        dim, self.stride = backbone.channels[-1], backbone.strides[-1]
+        if normalised_target and len(self.stride) != 2:
+            raise UserError("the normalised target is made for pictures; set it to 0 for a model of clips")
         self.mask_token = nn.Parameter(torch.empty(backbone.embed_dim))
         self.norm = nn.LayerNorm(dim, eps)
-        self.decoder = nn.Linear(dim, in_chans * stride**2)
+        self.decoder = nn.Linear(dim, backbone.config.in_chans * math.prod(self.stride))
         self.initialise()
 
     def initialise(self) -> None:
@@ -89,19 +90,24 @@ class SimMIM(nn.Module):
         }
 
     def reconstruct(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Predicted pixels of the whole picture: (B, C, H, W) and (B, h, w) -> (B, C, H, W)."""
-        x = self.decoder(self.encode(image, mask))  # (B, H/s, W/s, C * s * s)
-        x = x.unflatten(-1, (image.shape[1], self.stride, self.stride))
-        return x.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+        """Predicted pixels of the whole picture: (B, C, *S) and (B, *s) -> (B, C, *S)."""
+        x, n = self.decoder(self.encode(image, mask)), len(self.stride)  # (B, *S / stride, C * prod(stride))
+        x = x.unflatten(-1, (image.shape[1], *self.stride))
+        x = x.permute(0, 1 + n, *[axis for i in range(n) for axis in (1 + i, 2 + n + i)])
+        for axis in reversed(range(2, 2 + n)):
+            x = x.flatten(2 * axis - 2, 2 * axis - 1)
+        return x
 
     def encode(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Normalised features of the coarsest level with masked patches replaced: -> (B, H/s, W/s, C).
+        """Normalised features of the coarsest level with masked patches replaced: -> (B, *S / stride, C).
 
         Raises UserError for a picture that the coarsest cells do not divide, and for a mask of another grid.
         """
-        if any(side % self.stride for side in image.shape[2:]):
+        if any(side % cell for side, cell in zip(image.shape[2:], self.stride)):
             size = "x".join(map(str, image.shape[2:]))
-            raise UserError(f"the picture of {size} pixels is not cut evenly by cells of {self.stride}; resize it")
+            raise UserError(
+                f"the picture of {size} pixels is not cut evenly by cells of {sides(self.stride)}; resize it"
+            )
         tokens = self.backbone.embed(image)
         if mask.shape != tokens.shape[:-1]:
             given, needed = tuple(mask.shape), tuple(tokens.shape[:-1])
@@ -110,9 +116,10 @@ class SimMIM(nn.Module):
         return self.norm(self.backbone.encode(tokens).levels[-1].movedim(1, -1))
 
     def pixel_mask(self, mask: Tensor) -> Tensor:
-        """(B, h, w) patches -> (B, 1, H, W) pixels, float."""
-        patch = self.backbone.strides[0]
-        return mask.repeat_interleave(patch, 1).repeat_interleave(patch, 2)[:, None].float()
+        """(B, *s) patches -> (B, 1, *S) pixels, float."""
+        for axis, patch in enumerate(self.backbone.strides[0], start=1):
+            mask = mask.repeat_interleave(patch, axis)
+        return mask[:, None].float()
 
     def target(self, image: Tensor) -> Tensor:
         return normalise_locally(image.float(), self.normalised_target) if self.normalised_target else image.float()

@@ -69,7 +69,7 @@ def test_what_is_behind_the_mask_cannot_be_seen():
 def test_the_decoder_lays_pixels_out_as_a_pixel_shuffle():
     model, batch = task(), a_batch()
     features = model.encode(batch.inputs["image"], batch.inputs["mask"])
-    shuffled = torch.pixel_shuffle(model.decoder(features).permute(0, 3, 1, 2), model.stride)
+    shuffled = torch.pixel_shuffle(model.decoder(features).permute(0, 3, 1, 2), model.stride[0])
     torch.testing.assert_close(model.reconstruct(batch.inputs["image"], batch.inputs["mask"]), shuffled)
 
 

@@ -30,7 +30,7 @@ from muntin.layers.patch import grid_size
 from muntin.models import Swin, SwinV2
 from muntin.models.swin import effective_windows
 from muntin.models.swin_v2 import log_spaced_offsets
-from muntin.ops.grouping import Size, relative_position_index
+from muntin.ops.windows import Size, relative_position_index
 from muntin.tasks import Classifier
 from muntin.weights.class_map import read_class_map
 from muntin.weights.create import create_model
@@ -158,7 +158,7 @@ def adapt(
     elif hasattr(config, "grid"):
         with torch.device("meta"):
             stride = known.told.family.backbone(config, 0.0).strides[-1]  # type: ignore[index]
-        changes |= {"grid": tuple(side // stride for side in size)}
+        changes |= {"grid": tuple(side // s for side, s in zip(size, stride))}
 
     classes = known.told.num_classes or num_classes or 0
     adapted = create_model(known.named.name, num_classes=classes, **changes)

@@ -14,7 +14,7 @@ from muntin.catalog.names import build_config, entry
 from muntin.models import SwinV2
 from muntin.models.swin import effective_windows
 from muntin.models.swin_v2 import SwinV2Config
-from muntin.ops.grouping import Size
+from muntin.ops.windows import Size
 from muntin.tasks import Classifier
 
 from .load import LoadReport, Resize, load_backbone, load_weights

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from muntin.errors import UserError
-from muntin.ops.grouping import Size
 from muntin.ops.resample import Resample, resize_bias_table, resize_grid
+from muntin.ops.windows import Size
 
 Rule = Literal["bicubic", "geometric"]
 RULES: tuple[Rule, ...] = ("bicubic", "geometric")

@@ -18,8 +18,8 @@ from muntin.heads import MeanNormReadout
 from muntin.layers.position import GridEmbedding
 from muntin.models import Swin, SwinV2, ViT
 from muntin.models.beit import BEiT
-from muntin.ops.grouping import Size
 from muntin.ops.resample import Resample
+from muntin.ops.windows import Size
 from muntin.tasks import Classifier
 from muntin.weights.fit import RULES, Change, Rule, by, fit, select_classes, spread_bias
 from muntin.weights.load_report import LoadReport as LoadReport

@@ -9,35 +9,47 @@ import torch
 from torch import Tensor
 
 from muntin.data.sources.source import Sample
-from muntin.errors import UserError
+from muntin.errors import UserError, sides
 
 
 class MaskGenerator:
-    """Hides ceil(ratio * cells) of the square cells of `mask_patch` pixels, drawn at random.
+    """Hides ceil(ratio * cells) of the cells of `mask_patch` pixels, drawn at random.
 
-    image_size: height and width, or one number for both. model_patch: pixels per token of the model.
-    Raises `UserError` where the cells do not divide the picture, or the tokens the cells.
+    image_size: (H, W), or (T, H, W) of clips. model_patch: pixels per token of the model. One number stands for every
+    axis. Raises `UserError` where the cells do not divide the picture, or the tokens the cells.
     """
 
     def __init__(
-        self, image_size: int | tuple[int, int], mask_patch: int = 32, model_patch: int = 4, ratio: float = 0.6
+        self,
+        image_size: int | tuple[int, ...],
+        mask_patch: int | tuple[int, ...] = 32,
+        model_patch: int | tuple[int, ...] = 4,
+        ratio: float = 0.6,
     ):
-        H, W = (image_size, image_size) if isinstance(image_size, int) else image_size
-        if min(mask_patch, model_patch) < 1 or mask_patch % model_patch:
-            raise UserError(f"mask patches of {mask_patch} pixels are no whole number of model patches ({model_patch})")
-        if H % mask_patch or W % mask_patch:
-            raise UserError(f"mask patches of {mask_patch} pixels do not divide pictures of {H} x {W}; change either")
+        axes = max((len(size) for size in (image_size, mask_patch, model_patch) if isinstance(size, tuple)), default=2)
+        size, cell, token = (s if isinstance(s, tuple) else (s,) * axes for s in (image_size, mask_patch, model_patch))
+        if min(*cell, *token) < 1 or any(c % t for c, t in zip(cell, token)):
+            raise UserError(
+                f"mask patches of {sides(cell)} pixels are no whole number of model patches ({sides(token)})"
+            )
+        if any(s % c for s, c in zip(size, cell)):
+            whole = " x ".join(map(str, size))
+            raise UserError(f"mask patches of {sides(cell)} pixels do not divide pictures of {whole}; change either")
         if not 0 < ratio <= 1:
             raise UserError(f"the share of masked patches is {ratio}; it must be above 0, to 1")
-        self.image_size, self.mask_patch, self.model_patch, self.ratio = (H, W), mask_patch, model_patch, ratio
+        self.image_size, self.ratio = size, ratio
+        self.cells = tuple(s // c for s, c in zip(size, cell))
+        self.times = tuple(c // t for c, t in zip(cell, token))  # tokens a cell
 
     def __call__(self, rng: np.random.Generator | np.random.RandomState) -> Tensor:
-        """int64 (H / model_patch, W / model_patch); 1 = masked. Draws one permutation, as the official code does."""
-        rows, columns = (side // self.mask_patch for side in self.image_size)
-        mask = np.zeros(rows * columns, np.int64)
-        mask[rng.permutation(rows * columns)[: math.ceil(rows * columns * self.ratio)]] = 1
-        times = self.mask_patch // self.model_patch
-        return torch.from_numpy(mask.reshape(rows, columns).repeat(times, axis=0).repeat(times, axis=1))
+        """int64 (*image_size / model_patch); 1 = masked. Draws one permutation, as the official code does."""
+        count = math.prod(self.cells)
+        mask = np.zeros(count, np.int64)
+        mask[rng.permutation(count)[: math.ceil(count * self.ratio)]] = 1
+        mask = mask.reshape(self.cells)
+        for axis, times in enumerate(self.times):
+            mask = mask.repeat(times, axis=axis)
+        return torch.from_numpy(mask)
 
     def prepare(self, sample: Sample, rng: np.random.Generator, training: bool) -> Sample:
         """A task's `prepare`: adds inputs["mask"], drawn in training and in evaluation alike."""

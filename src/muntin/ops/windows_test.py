@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from muntin.ops.grouping import (
+from muntin.ops.windows import (
     MASKED,
     crop_grid,
     gather_bias,
@@ -17,7 +17,6 @@ from muntin.ops.grouping import (
     shift_mask,
     shift_regions,
     shrink_to_shorter_side,
-    window_classes,
 )
 
 GRIDS = [((6,), (3,)), ((4, 9), (2, 3)), ((4, 6, 10), (2, 3, 5))]  # size, window
@@ -89,38 +88,6 @@ def test_without_a_shift_there_is_one_region():
     assert not shift_mask((6, 8), (3, 4), (0, 0)).any()
 
 
-@pytest.mark.parametrize(
-    ("size", "window", "shift"),
-    [
-        ((6, 8), (3, 4), (0, 0)),
-        ((6, 8), (3, 4), (1, 2)),
-        ((3, 8), (3, 4), (1, 2)),
-        ((6, 8), (3, 4), (1, 0)),
-        ((4, 6, 8), (2, 3, 4), (1, 1, 2)),
-    ],
-)
-def test_window_classes_hold_every_cell_once_with_its_mask(size, window, shift):
-    """Together the boxes are the rolled map's windows, each with the mask that `shift_mask` gives it."""
-    number = torch.arange(math.prod(size)).view(size)
-    rolled = number.roll([-d for d in shift], tuple(range(len(size))))
-    wanted = {}
-    for cells_of_window, mask in zip(
-        partition(rolled[None, ..., None], window)[..., 0], shift_mask(size, window, shift)
-    ):
-        wanted[tuple(cells_of_window.tolist())] = mask
-    found = {}
-    for cls in window_classes(size, window, shift, CPU):
-        box = number
-        for axis, runs in enumerate(cls.spans):
-            box = torch.cat([box.narrow(axis, start, length) for start, length in runs], axis)
-        assert tuple(box.shape) == tuple(n * w for n, w in zip(cls.windows, window))
-        for cells_of_window in partition(box[None, ..., None], window)[..., 0]:
-            found[tuple(cells_of_window.tolist())] = cls.mask if cls.mask is not None else torch.zeros(())
-    assert found.keys() == wanted.keys()
-    for key, mask in wanted.items():
-        assert torch.equal(found[key].expand_as(mask), mask)
-
-
 @pytest.mark.parametrize("window", [(4,), (2, 3), (2, 3, 2)])
 def test_position_index_counts_offsets_query_minus_key(window):
     offsets = list(itertools.product(*[range(-(w - 1), w) for w in window]))
@@ -131,7 +98,7 @@ def test_position_index_counts_offsets_query_minus_key(window):
 
 def test_the_bias_of_a_pair_is_the_tables_row_of_its_offset():
     table = torch.randn(3 * 5, 2)
-    bias = gather_bias(table, (2, 3))
+    bias = gather_bias(table, relative_position_index((2, 3), CPU))
     assert bias.shape == (2, 6, 6)
     assert torch.equal(bias[:, 0, 5], table[0])  # from the first cell to the last: the most negative offset
     assert torch.equal(bias[:, 4, 4], table[7])

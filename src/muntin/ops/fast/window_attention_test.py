@@ -9,7 +9,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from muntin.ops.attention import MAX_LOGIT_SCALE
 from muntin.ops.fast import window_attention as boxwise
-from muntin.ops.window_attention import BACKENDS, choose_backend, window_attention, window_probabilities
+from muntin.ops.fast.window_attention import BACKENDS, choose_backend, fast_window_attention, window_classes
+from muntin.ops.windows import (
+    Windows,
+    partition,
+    relative_position_index,
+    shift_mask,
+    window_probabilities,
+)
 
 
 class Grid(NamedTuple):
@@ -28,6 +35,17 @@ GRIDS = {
     "3-D": Grid((3, 4, 5), (2, 2, 3), (1, 1, 1)),
 }
 HEADS, D = 2, 3
+CPU = torch.device("cpu")
+
+
+def windows(grid: Grid) -> Windows:
+    return Windows(grid.window, grid.shift, HEADS, D**-0.5)
+
+
+def attention(grid: Grid, values: dict[str, torch.Tensor], backend: str) -> torch.Tensor:
+    """The values and the index of every offset, as a position module gives it."""
+    index = relative_position_index(grid.window, CPU)
+    return fast_window_attention(**values, index=index, windows=windows(grid), backend=backend)
 
 
 def inputs(grid: Grid, cosine: bool, dtype=torch.float64, batch: int = 2) -> dict[str, torch.Tensor]:
@@ -94,7 +112,7 @@ def expected(name: str, cosine: bool) -> dict[str, torch.Tensor]:
 
 
 def computed(grid: Grid, values: dict[str, torch.Tensor], backend: str) -> dict[str, torch.Tensor]:
-    output = window_attention(**values, heads=HEADS, window=grid.window, shift=grid.shift, backend=backend)
+    output = attention(grid, values, backend)
     return {"output": output.detach(), **gradients(output, values)}
 
 
@@ -129,7 +147,7 @@ def test_the_gradient_written_by_hand_is_the_derivative(backend, cosine):
 
     def function(*tensors):
         named = dict(zip(values, tensors))
-        return window_attention(**named, heads=HEADS, window=grid.window, shift=grid.shift, backend=backend)
+        return attention(grid, named, backend)
 
     assert torch.autograd.gradcheck(function, tuple(values.values()), fast_mode=True)
 
@@ -144,13 +162,13 @@ def test_a_clamped_temperature_has_no_gradient(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_mask_is_hard_for_dot_products_and_soft_for_the_cosine(backend):
-    """The -100 keeps strangers apart unless the cosine's temperature of 1/100 outweighs it, as in the official code."""
+    """-100 hides a cell from the other side of the map, unless the cosine's temperature of 1/100 outweighs it."""
     token_0, token_1 = (1.0, -1.0, 5.0), (1.0, 1.0, 7.0)  # q, k, v: the query of 0 points to the key of 1
-    qkv = torch.tensor([[[token_0, token_1]]])  # a map of one row and two cells, strangers in one shifted window
-    arguments = {"heads": 1, "window": (1, 2), "shift": (0, 1), "backend": backend}
-    table = torch.zeros(3, 1)
-    dot = window_attention(qkv, table, scale=1.0, **arguments)
-    cosine = window_attention(qkv, table, logit_scale=torch.full((1, 1, 1), 5.0), **arguments)
+    qkv = torch.tensor([[[token_0, token_1]]])  # a map of one row and two cells, which only the shift brings together
+    position = torch.zeros(3, 1), relative_position_index((1, 2), CPU)
+    given = {"windows": Windows((1, 2), (0, 1), 1, 1.0), "backend": backend}
+    dot = fast_window_attention(qkv, *position, **given)
+    cosine = fast_window_attention(qkv, *position, logit_scale=torch.full((1, 1, 1), 5.0), **given)
     torch.testing.assert_close(dot[0, 0, 0, 0], torch.tensor(5.0))
     torch.testing.assert_close(cosine[0, 0, 0, 0], torch.tensor(7.0))
 
@@ -161,7 +179,7 @@ def test_bf16_input_gives_bf16_output_near_the_exact_one(backend, cosine):
     grid = GRIDS["padded and shifted"]
     values = {k: v.detach() for k, v in inputs(grid, cosine, torch.float32).items()}
     values["qkv"] = values["qkv"].bfloat16()
-    found = window_attention(**values, heads=HEADS, window=grid.window, shift=grid.shift, backend=backend)
+    found = attention(grid, values, backend)
     exact = expected("padded and shifted", cosine)["output"]
     assert found.dtype == torch.bfloat16
     # the cosine's logits reach 100, so that rounding q and k to 8 bits may turn single cells
@@ -172,7 +190,7 @@ def test_bf16_input_gives_bf16_output_near_the_exact_one(backend, cosine):
 def test_probabilities_are_those_of_the_attention(cosine):
     grid = GRIDS["plain"]
     values = inputs(grid, cosine)
-    P = window_probabilities(**values, heads=HEADS, window=grid.window, shift=grid.shift)
+    P = window_probabilities(**values, index=relative_position_index(grid.window, CPU), windows=windows(grid))
     assert P.shape == (2, 4, HEADS, 6, 6)
     v = values["qkv"][:, :3, :2].reshape(2, 6, 3, HEADS, D)[:, :, 2].transpose(1, 2)  # of the first window
     first = (P[:, 0] @ v).transpose(1, 2).reshape(2, 3, 2, HEADS * D)
@@ -217,7 +235,7 @@ def test_direct_keeps_the_logits_and_chunked_does_not():
         hooks = torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(t.numel()) or t, lambda t: t)
         values = inputs(grid, cosine=True, dtype=torch.float32)
         with hooks:
-            window_attention(**values, heads=HEADS, window=grid.window, shift=grid.shift, backend=backend)
+            attention(grid, values, backend)
         kept[backend] = sum(sizes)
     assert kept["direct"] - kept["chunked"] == 2 * 2 * HEADS * 64 * 64  # images, windows, heads, N x N
 
@@ -232,5 +250,38 @@ def test_auto_keeps_p_on_the_cpu_only_and_never_for_large_windows(device, tokens
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_empty_batch_stays_empty(backend):
-    qkv, table = torch.empty(0, 6, 5, 24), torch.zeros(25, 2)
-    assert window_attention(qkv, table, heads=2, window=(3, 3), shift=(1, 1), backend=backend).shape == (0, 6, 5, 8)
+    grid = Grid((6, 5), (3, 3), (1, 1))
+    values = {"qkv": torch.empty(0, 6, 5, 24), "table": torch.zeros(25, HEADS)}
+    assert attention(grid, values, backend).shape == (0, 6, 5, 8)
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "shift"),
+    [
+        ((6, 8), (3, 4), (0, 0)),
+        ((6, 8), (3, 4), (1, 2)),
+        ((3, 8), (3, 4), (1, 2)),
+        ((6, 8), (3, 4), (1, 0)),
+        ((4, 6, 8), (2, 3, 4), (1, 1, 2)),
+    ],
+)
+def test_window_classes_hold_every_cell_once_with_its_mask(size, window, shift):
+    """Together the boxes are the rolled map's windows, each with the mask that `shift_mask` gives it."""
+    number = torch.arange(math.prod(size)).view(size)
+    rolled = number.roll([-d for d in shift], tuple(range(len(size))))
+    wanted = {}
+    for cells_of_window, mask in zip(
+        partition(rolled[None, ..., None], window)[..., 0], shift_mask(size, window, shift)
+    ):
+        wanted[tuple(cells_of_window.tolist())] = mask
+    found = {}
+    for cls in window_classes(size, window, shift, CPU):
+        box = number
+        for axis, runs in enumerate(cls.spans):
+            box = torch.cat([box.narrow(axis, start, length) for start, length in runs], axis)
+        assert tuple(box.shape) == tuple(n * w for n, w in zip(cls.windows, window))
+        for cells_of_window in partition(box[None, ..., None], window)[..., 0]:
+            found[tuple(cells_of_window.tolist())] = cls.mask if cls.mask is not None else torch.zeros(())
+    assert found.keys() == wanted.keys()
+    for key, mask in wanted.items():
+        assert torch.equal(found[key].expand_as(mask), mask)
