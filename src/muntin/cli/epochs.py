@@ -6,22 +6,20 @@ import dataclasses
 import math
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
-
-from .fields import named
 
 if TYPE_CHECKING:
     from muntin.engine import Schedule
     from muntin.recipes import Recipe
 
 
-def keep_shape(recipe: Recipe, arguments: list[str], prog: str) -> Recipe:
-    """The recipe for the epochs that `arguments` ask for; what is counted in epochs keeps its share of them.
+def keep_shape(recipe: Recipe, given: Mapping[str, str]) -> Recipe:
+    """The recipe for the epochs that are asked for; what is counted in epochs keeps its share of them.
 
     Otherwise three epochs of a recipe with ten of warm-up could not be had, and of twenty, half would be warm-up. It is
-    said on stderr. Whatever else `arguments` set is applied after this, and so wins.
+    said on stderr. `given` are all flags and their values; whatever else they set is applied after this, and so wins.
     """
-    given = named(recipe, arguments, prog)
     epochs, schedule = given.get("schedule.epochs", ""), recipe.schedule
     if not epochs.isdecimal() or int(epochs) in (0, schedule.epochs):
         return recipe  # nothing to do, or for `override` to refuse
