@@ -74,6 +74,15 @@ def all_sum(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def gather(value: Any) -> list[Any]:
+    """The values of all processes, in their order; every process gets the list."""
+    if world() == 1:
+        return [value]
+    values: list[Any] = [None] * world()
+    dist.all_gather_object(values, value)
+    return values
+
+
 def barrier() -> None:
     """Wait until every process is here."""
     if world() > 1:

@@ -1,4 +1,4 @@
-"""From what a user types to pictures."""
+"""From what a user types to pictures, and where drawings of them go."""
 
 from __future__ import annotations
 
@@ -35,6 +35,21 @@ def find_pictures(places: Iterable[str | Path]) -> list[Picture]:
         )
         found |= {picture.name: picture for picture in pictures}
     return list(found.values())
+
+
+def drawn_file(folder: Path, name: str, taken: set[Path]) -> Path:
+    """Where the drawing of the picture `name` goes: `folder/<stem>.png`, numbered when that is taken.
+
+    `taken` holds resolved paths, and gets this one: the pictures themselves, which are never written over, and
+    earlier drawings.
+    """
+    stem, number = Path(name).stem, 1
+    file = folder / f"{stem}.png"
+    while file.resolve() in taken:
+        number += 1
+        file = folder / f"{stem}_{number}.png"
+    taken.add(file.resolve())
+    return file
 
 
 def _held_out_digits() -> list[Picture]:

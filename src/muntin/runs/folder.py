@@ -11,13 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from muntin.data import Source
 from muntin.engine import checkpoint, environment
 from muntin.errors import RunError, UserError
 from muntin.recipes import MAY_CHANGE, Recipe, differences, read_recipe, to_json
-from muntin.tasks import Classification
 from muntin.weights.folder import save_model
 
 from .build import Parts
@@ -146,16 +143,17 @@ def new_run(out: Path, recipe: Recipe) -> Iterator[Callable[[], None]]:
         forget_old()
 
 
-def save_task(task: nn.Module, recipe: Recipe, classes: tuple[str, ...], folder: Path) -> None:
-    """The model of a task for use and for fine-tuning, with class names and preprocessing."""
-    model, kind = (task.model, "classifier") if isinstance(task, Classification) else (task, "simmim")
+def save_task(task: Any, recipe: Recipe, folder: Path) -> None:
+    """The model of a task for use and for fine-tuning, with class names and inputs."""
+    model = task.keeps()
     save_model(
         folder,
         recipe.model.name,
         model,
-        kind=kind,
-        classes=classes,
-        preprocess=recipe.inputs.to_dict(),
+        kind=model.kind,
+        classes=task.classes,
+        inputs=recipe.inputs.to_dict(),
+        task=task.answering(),
     )
 
 
