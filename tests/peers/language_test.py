@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from muntin.layers.linear import Linear
+from muntin.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from muntin.layers.attention import PLAIN_BACKENDS, Attention, CrossAttention
 from muntin.layers.blocks import PostNormBlock
 from muntin.layers.init import init_transformer
-from muntin.layers.linear import Linear
-from muntin.layers.mlp import Mlp
 from muntin.models import Encoder
 from muntin.ops.attention import key_bias
 

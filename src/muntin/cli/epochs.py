@@ -28,9 +28,7 @@ def keep_shape(recipe: Recipe, flags: Mapping[str, str]) -> Recipe:
     """
     group = "schedule."
     given = {
-        name.removeprefix(group).replace("-", "_"): value
-        for name, value in flags.items()
-        if name.startswith(group)
+        name.removeprefix(group).replace("-", "_"): value for name, value in flags.items() if name.startswith(group)
     }
     schedule = recipe.schedule
     for twins in TWINS:

@@ -3,7 +3,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from muntin.layers.blocks import DropPath, Mlp, PostNormBlock, PreNormBlock, QuickGELU, ScaledPreNormBlock, drop_path_ramp
+from muntin.layers.blocks import (
+    DropPath,
+    Mlp,
+    PostNormBlock,
+    PreNormBlock,
+    QuickGELU,
+    ScaledPreNormBlock,
+    drop_path_ramp,
+)
 
 
 def test_branch_inputs_are_normalised_and_the_main_path_is_not():
