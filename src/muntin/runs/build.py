@@ -67,9 +67,9 @@ class Chosen:
             model.reset_classifier(model.num_classes, choice.head_scale)
         if choice.weights:
             rows = read_class_map(choice.class_map) if choice.class_map else ()
-            scale = variant_windows(choice.name, choice.config)
+            assumed = as_published(choice.name, choice.config)
             report = load_weights(
-                model, choice.weights, replace_head=True, class_rows=rows, resize="auto", assume_scale=scale
+                model, choice.weights, replace_head=True, class_rows=rows, resize="auto", assumed=assumed
             )
             self.loaded = str(report)
             check_adopted(choice, model.backbone)

@@ -6,17 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from muntin import catalog
-from muntin.data import PictureInput, inputs_from
+from muntin.data import Inputs, inputs_from
+from muntin.data.transforms.inputs import IMAGENET_MEAN, IMAGENET_STD
 from muntin.errors import UserError
-from muntin.models import SwinV2, SwinV2Config
 from muntin.models.backbone import Backbone
-from muntin.models.swin import effective_windows
 from muntin.recipes import ModelChoice, Recipe
 from muntin.recipes.recipe import FROM_PICTURES
 from muntin.weights.folder import read_config
 from muntin.weights.load import weights_file
-
-ADOPTED = ("gelu", "position_resample")  # fields that weights may decide
 
 
 def resolve(recipe: Recipe) -> Recipe:
@@ -45,7 +42,7 @@ def resolve(recipe: Recipe) -> Recipe:
         return recipe
     recipe = replace(recipe, inputs=_pictures(recipe, saved))
     model = _named(model, saved)
-    return replace(recipe, model=_keep_scale(model, recipe.inputs.image_size, saved))
+    return replace(recipe, model=_as_trained(model, recipe.inputs, saved))
 
 
 def with_own_model(model: ModelChoice) -> ModelChoice:
@@ -69,25 +66,37 @@ def resolve_again(recipe: Recipe, begun: Recipe) -> Recipe:
         return recipe
     if not model.name:
         model = replace(model, name=told.name, config={**told.config, **model.config})
-    by_weights = {name: told.config[name] for name in (*ADOPTED, "pretrained_window") if name in told.config}
+    decided = catalog.entry(model.name).family.decided
+    by_weights = {name: told.config[name] for name in decided if name in told.config}
     model = replace(model, config={**by_weights, **model.config})
     return replace(recipe, model=model, inputs=_normalised_as(recipe.inputs, begun.inputs))
 
 
 def with_settings(recipe: Recipe, backbone: Backbone) -> Recipe:
-    """The recipe with what the weights told and no tensor of a checkpoint holds: the scale of a V2's log-CPB, a ViT's
-    GELU and how its positions are resized.
+    """The recipe with what the weights decided and no tensor of a checkpoint holds, such as the scale of a V2's log-CPB
+    and a ViT's GELU.
     """
     model = recipe.model
     if not model.weights:
         return recipe
-    if isinstance(backbone, SwinV2):
-        scale = backbone.scale()
-        return replace(recipe, model=model.with_config(pretrained_window=scale)) if scale else recipe
-    asked = catalog.build_config(model.name, model.config)
-    adopted = {name: getattr(backbone.config, name) for name in ADOPTED if hasattr(asked, name)}
+    asked, decided = catalog.build_config(model.name, model.config), catalog.entry(model.name).family.decided
+    adopted = {name: getattr(backbone.config, name) for name in decided}
     adopted = {name: value for name, value in adopted.items() if value != getattr(asked, name)}
     return replace(recipe, model=model.with_config(**adopted))
+
+
+def check_adopted(model: ModelChoice, backbone: Backbone) -> None:
+    """What weights decide must not be asked for otherwise: the model would compute something else than is said."""
+    for name in catalog.entry(model.name).family.decided:
+        asked, told = model.config.get(name), getattr(backbone.config, name)
+        if asked is not None and asked != told:
+            raise UserError(f"--{name.replace('_', '-')} is {asked}, and {model.weights} needs {told}; leave it out")
+
+
+def for_pictures(model: ModelChoice, inputs: Inputs) -> dict[str, Any]:
+    """Fields of the model that follow from the size of the recipe's pictures: learned positions have one a cell."""
+    config = catalog.build_config(model.name, model.config)
+    return catalog.entry(model.name).family.for_pictures(config, inputs.image_size)
 
 
 def _saved(model: ModelChoice) -> dict[str, Any] | None:
@@ -105,12 +114,12 @@ def _saved(model: ModelChoice) -> dict[str, Any] | None:
     return saved | {"config": {key: _tuples(value) for key, value in saved["config"].items()}}
 
 
-def _pictures(recipe: Recipe, saved: dict[str, Any]) -> PictureInput:
-    """The recipe's preprocessing. Weights of other channels bring mean and std where it has ImageNet's."""
+def _pictures(recipe: Recipe, saved: dict[str, Any]) -> Inputs:
+    """The recipe's inputs. Weights of other channels bring mean and std where it has ImageNet's."""
     chosen, channels = recipe.inputs, saved["config"].get("in_chans", 3)
     if channels == len(chosen.mean):
         return chosen
-    trained = _normalised_as(chosen, inputs_from(saved["preprocess"]))
+    trained = _normalised_as(chosen, inputs_from(saved["inputs"]))
     if channels == len(trained.mean):
         return trained
     raise UserError(
@@ -119,9 +128,9 @@ def _pictures(recipe: Recipe, saved: dict[str, Any]) -> PictureInput:
     )
 
 
-def _normalised_as(chosen: PictureInput, trained: PictureInput) -> PictureInput:
+def _normalised_as(chosen: Inputs, trained: Inputs) -> Inputs:
     """`chosen` with mean and std of `trained`, unless it has its own: others than ImageNet's."""
-    has_own = (chosen.mean, chosen.std) != (PictureInput.mean, PictureInput.std)
+    has_own = (chosen.mean, chosen.std) != (IMAGENET_MEAN, IMAGENET_STD)
     return chosen if has_own else replace(chosen, mean=trained.mean, std=trained.std)
 
 
@@ -133,15 +142,16 @@ def _differing(saved: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _keep_scale(model: ModelChoice, image_size: tuple[int, int], saved: dict[str, Any]) -> ModelChoice:
-    """Where a Swin V2 gets other windows than its weights were trained with, those stay the scale of its log-CPB."""
-    config = catalog.build_config(model.name, model.config)
-    before = catalog.build_config(saved["model"], saved["config"])
-    if not isinstance(config, SwinV2Config) or not isinstance(before, SwinV2Config) or config.pretrained_window:
+def _as_trained(model: ModelChoice, inputs: Inputs, saved: dict[str, Any]) -> ModelChoice:
+    """The choice with what its weights need to stay what they are in it: a Swin V2 that gets other windows than in its
+    training keeps those as the scale of its log-CPB.
+    """
+    entry, before = catalog.entry(model.name), catalog.entry(saved["model"])
+    if before.family is not entry.family or not saved["inputs"]:
         return model
-    trained = before.pretrained_window or effective_windows(before, inputs_from(saved["preprocess"]).image_size)
-    same = len(trained) != len(config.depths) or trained == effective_windows(config, image_size)
-    return model if same else model.with_config(pretrained_window=trained)
+    config, had = (catalog.build_config(m, c) for m, c in ((model.name, model.config), (before.name, saved["config"])))
+    kept = entry.family.kept(config, inputs.image_size, had, inputs_from(saved["inputs"]).image_size)
+    return model.with_config(**kept)
 
 
 def _tuples(value: Any) -> Any:
