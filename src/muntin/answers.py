@@ -16,7 +16,10 @@ class Classes(NamedTuple):
     logits: Tensor
     heads: tuple[Tensor, ...] = ()  # what each head says alone, (B, K) each, where a model has several
 
-    kind = "classes"
+    @property
+    def kind(self) -> str:
+        """The name of this kind of answer."""
+        return "classes"
 
 
 class Reconstruction(NamedTuple):
@@ -28,4 +31,7 @@ class Reconstruction(NamedTuple):
     window: int  # side of the window that normalises the target, 0: the target is the picture as it is
     loss: Tensor  # scalar: mean distance to the target over the hidden pixels of the batch
 
-    kind = "reconstruction"
+    @property
+    def kind(self) -> str:
+        """The name of this kind of answer."""
+        return "reconstruction"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from muntin.errors import UserError
 from muntin.formats.layout import Files
 from muntin.heads import Readout
-from muntin.ops.grouping import Size
+from muntin.ops.windows import Size
 
 
 class BiasTables(NamedTuple):

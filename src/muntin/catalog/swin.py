@@ -21,7 +21,7 @@ from muntin.models import Swin, SwinConfig, SwinV2
 from muntin.models.swin import VARIANTS, effective_windows, stage_windows
 from muntin.models.swin_v2 import VARIANTS as VARIANTS_V2
 from muntin.models.swin_v2 import SwinV2Config, log_spaced_offsets
-from muntin.ops.grouping import Size, relative_position_index
+from muntin.ops.windows import Size, relative_position_index
 
 from .entry import BiasTables, Entry, Family
 

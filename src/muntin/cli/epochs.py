@@ -19,11 +19,11 @@ TWINS = (("epochs", "updates"), ("warmup_epochs", "warmup_updates"))  # one leng
 
 
 def keep_shape(recipe: Recipe, flags: Mapping[str, str]) -> Recipe:
-    """The recipe for the length that `flags` ask for, by full name as typed, with their first values; what follows from the length keeps its share of it.
+    """The recipe for the length that is asked for; what follows from the length keeps its share of it.
 
     Otherwise three epochs of a recipe with ten of warm-up could not be had, and of twenty, half would be warm-up. It is
-    said on stderr. Whatever else `flags` set is applied after this, and so wins; a length in one unit takes the
-    place of the recipe's in the other.
+    said on stderr. `flags` are all of them and their values; whatever else they set is applied after this, and so
+    wins; a length in one unit takes the place of the recipe's in the other.
     Raises UserError where one length is given in both units.
     """
     group = "schedule."

@@ -86,7 +86,7 @@ def run(arguments: list[str]) -> int:
     )
     with autocast(device, given.precision), contextlib.redirect_stdout(sys.stderr):  # where bad files are named
         measured = evaluate(task.to(device), loader)
-    kind, left_out = records.of(task.answers.kind), len(source) - measured.samples
+    kind, left_out = records.of(task.answers), len(source) - measured.samples
     if parallel.rank() == 0:
         if given.json:
             record = kind.measured_record(measured, task.classes)

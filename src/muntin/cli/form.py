@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from muntin import catalog
 from muntin.errors import UserError
 from muntin.models.fields import Field, fields_of
-from muntin.ops.grouping import Size
+from muntin.ops.windows import Size
 from muntin.recipes import ModelChoice, Recipe
 from muntin.recipes.recipe import FROM_PICTURES
 from muntin.recipes.typed import field_types

@@ -26,7 +26,8 @@ class ClassesMeter:
         labels = batch.target["label"]
         self.fused.update(answer.logits, labels)
         if self.alone:
-            self.alone.update(*answer.heads, labels)
+            by_class, by_distillation = answer.heads
+            self.alone.update(by_class, by_distillation, labels)
 
     def state(self) -> list[Tensor]:
         return [part.state() for part in self._parts()]

@@ -56,7 +56,7 @@ class Predictor:
         `save` is a folder for copies of the pictures with the answer drawn on them. A file that is no picture is
         skipped and listed. Raises UserError for a place without pictures.
         """
-        said, pictures = Predictions(kind=self.task.answers.kind), find_pictures(places)
+        said, pictures = Predictions(kind=self.task.answers), find_pictures(places)
         taken = {Path(picture.name).resolve() for picture in pictures}
         for start in range(0, len(pictures), batch_size):
             read = self._read(pictures[start : start + batch_size], start, said.skipped)
@@ -65,10 +65,11 @@ class Predictor:
             names, images = [sample.name for _, sample in read], [image for image, _ in read]
             answer = self.answer([sample for _, sample in read])
             said.found.extend(records.of(said.kind).read(answer, names, self.task.classes, top))
-            for number, image in enumerate(images if save else []):
+            if save:
                 save.mkdir(parents=True, exist_ok=True)
-                drawn = draw(image, answer, number, self.task.classes, self.inputs)
-                drawn.save(drawn_file(save, names[number], taken))
+                for number, image in enumerate(images):
+                    drawn = draw(image, answer, number, self.task.classes, self.inputs)
+                    drawn.save(drawn_file(save, names[number], taken))
         return said
 
     @torch.inference_mode()

@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> Path:
         model,
         kind="classifier",
         classes=("cat", "dog", "owl"),
-        preprocess=PREPROCESS.to_dict(),
+        inputs=PREPROCESS.to_dict(),
     )
     return tmp_path / "run"
 

@@ -24,7 +24,7 @@ from muntin.recipes.recipe import Recipe
 from muntin.tasks import Classifier
 from muntin.tasks.task import About
 from muntin.weights.class_map import read_class_map
-from muntin.weights.create import variant_windows
+from muntin.weights.create import as_published
 from muntin.weights.load import load_weights
 
 from .resolve import check_adopted, for_pictures

@@ -57,7 +57,7 @@ def _tiles(task: Any, summary: dict[str, Any]) -> list[Tile]:
 
 def add_answers(page: Page, task: Any, source: Source, recipe: Recipe) -> None:
     """What the task answers to samples of the source."""
-    kind = task.answers.kind
+    kind = task.answers
     loader = _loader(task, source, recipe, of_answers.most(kind))
     of_answers.add(page, kind, answers(task, loader), loader.source, task, recipe.inputs)
 

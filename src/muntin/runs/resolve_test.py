@@ -23,7 +23,7 @@ def weights(tmp_path):
     )
     model.backbone.set_window((6, 6))
     preprocess = get("digits").inputs.to_dict()
-    save_model(tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), preprocess=preprocess)
+    save_model(tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), inputs=preprocess)
     return str(tmp_path)
 
 
@@ -66,7 +66,7 @@ def test_log_cpb_keeps_the_windows_it_was_really_trained_with(name, size, traine
     model = create_model("swin_v2_tiny_window8", num_classes=2, window=(4, 4), **config)
     pictures = replace(get("finetune").inputs, image_size=(size, size))
     save_model(
-        tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), preprocess=pictures.to_dict()
+        tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), inputs=pictures.to_dict()
     )
     as_trained = choose(get("finetune"), name=name, weights=str(tmp_path), config={"window": (4, 4)} | config)
     as_trained = replace(as_trained, inputs=pictures)
@@ -98,9 +98,7 @@ def vit_weights(tmp_path):
         "vit_tiny_patch16", num_classes=10, in_chans=1, dim=16, depth=1, heads=2, grid=(1, 1), gelu="erf"
     )
     preprocess = get("digits").inputs.to_dict()
-    save_model(
-        tmp_path, "vit_tiny_patch16", model, kind="classifier", classes=tuple("0123456789"), preprocess=preprocess
-    )
+    save_model(tmp_path, "vit_tiny_patch16", model, kind="classifier", classes=tuple("0123456789"), inputs=preprocess)
     return str(tmp_path)
 
 

@@ -51,7 +51,7 @@ def edited(teacher, folder, classes=None, **preprocess):
         saved.model,
         kind="classifier",
         classes=classes or saved.classes,
-        preprocess=saved.preprocess | preprocess,
+        inputs=saved.preprocess | preprocess,
     )
     return folder
 

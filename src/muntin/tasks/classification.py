@@ -109,13 +109,13 @@ class Classification(nn.Module):
     """Trains a classifier against labels, or against the soft targets that mixing makes.
 
     batch: inputs "image" (B, C, H, W); target "label" (B,), or "soft" (B, K), of which label smoothing is a part.
-    loss: a name of `LOSSES`. classes: their names. Several heads (class head, distillation head) have no teacher here: all learn the labels,
-    and the loss is the mean of theirs.
+    loss: a name of `LOSSES`. classes: their names. Several heads (class head, distillation head) have no teacher here:
+    all learn the labels, and the loss is the mean of theirs.
     """
 
     best = Best("top1", higher=True)
     shown = (Shown("top1", "top-1"), Shown("top5", "top-5"))
-    answers = Classes
+    answers = "classes"
     prepare, collate = staticmethod(unprepared), staticmethod(stack)
 
     def __init__(self, model: Classifier, loss: str = "cross_entropy", classes: tuple[str, ...] = ()):

@@ -38,7 +38,7 @@ class SimMIM(nn.Module):
     kind = "simmim"  # of what a model folder holds
     best = Best("loss", higher=False)
     shown = (Shown("loss", "loss", share=False),)
-    answers, classes = Reconstruction, ()
+    answers, classes = "reconstruction", ()
     collate = staticmethod(stack)
 
     def __init__(

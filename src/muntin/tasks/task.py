@@ -41,7 +41,7 @@ class Task(Protocol):
 
     best: Best
     shown: tuple[Shown, ...]
-    answers: type  # of `muntin.answers`, what `answer` gives
+    answers: str  # the kind of what `answer` gives, see `muntin.answers`
     classes: tuple[str, ...]  # names of the classes that answers are about; () for other answers
     prepare: Prepare
     collate: Collate
@@ -104,7 +104,9 @@ class About(NamedTuple):
 class Models(Protocol):
     """Makes the model that a recipe chooses, with its weights."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """In the catalog."""
 
     def classifier(self, num_classes: int) -> Any:
         """A `Classifier`; of no classes it gives pooled features."""
@@ -134,15 +136,18 @@ class TaskChoice(Protocol):
     shows.
     """
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """The name of the task in recipe.json."""
+
     labelled: ClassVar[bool]  # whether the task needs data with labels
     task: ClassVar[type]  # of what `build` gives
 
     def check(self, augment: Augment) -> None:
         """Raise UserError where the task cannot learn from pictures that are changed so."""
 
-    def tiny(self) -> TaskChoice:
+    def tiny(self) -> Any:
         """The choice for a trial on pictures of 32 x 32 pixels."""
 
-    def build(self, models: Models, about: About, load: Load) -> Task:
-        """The task. Raises UserError for what cannot work."""
+    def build(self, models: Models, about: About, load: Load) -> Any:
+        """The `Task`. Raises UserError for what cannot work."""

@@ -80,7 +80,7 @@ def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Ident
         called = Named(config["model"], config["config"], (), ())
     else:
         called = as_named(told, name) if name else named(told)
-    size = tuple(config["preprocess"].get("image_size", ())) if config else beside.image_size
+    size = tuple(config["inputs"].get("image_size", ())) if config else beside.image_size
     size = size or entry(called.name).image_size
     pixels = beside.pixels or told.family.files.pixels.get(found.layout)
     return Identified(found, told, called, config, classes, size, pixels)  # type: ignore[arg-type]

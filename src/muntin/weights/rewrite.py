@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from muntin.data import Preprocess
+from muntin.data import PictureInput, inputs_from
 from muntin.data.transforms.inputs import IMAGENET_MEAN, IMAGENET_STD
 from muntin.errors import UserError
 from muntin.files import flush, read_tensors
 from muntin.formats.layout import Pixels
-from muntin.ops.grouping import Size
+from muntin.ops.windows import Size
 from muntin.weights.folder import save_model
 from muntin.weights.identify import Identified, identify
 from muntin.weights.load import weights_file
@@ -29,7 +29,7 @@ class Described(NamedTuple):
     """What a model folder says beside its weights."""
 
     classes: tuple[str, ...]
-    preprocess: dict[str, Any]
+    inputs: dict[str, Any]
     notes: tuple[str, ...]  # what was taken from here, because the file does not tell
 
 
@@ -73,9 +73,9 @@ def numbered(classes: int) -> tuple[str, ...]:
 def described(known: Identified) -> Described:
     """What config.json says, or what stands in for it."""
     classes = known.classes or numbered(known.told.num_classes)
-    if known.config and known.config["preprocess"]:
-        return Described(classes, Preprocess.from_dict(known.config["preprocess"]).to_dict(), ())
-    values, notes = preprocess_for(known.told.fields["in_chans"], known.image_size, {}, known.pixels)
+    if known.config and known.config["inputs"]:
+        return Described(classes, inputs_from(known.config["inputs"]).to_dict(), ())
+    values, notes = inputs_for(known.told.fields["in_chans"], known.image_size, {}, known.pixels)
     return Described(classes, values, notes + (note_on_names(classes) if not known.classes else ()))
 
 
@@ -89,7 +89,7 @@ def note_on_pixels(values: Mapping[str, Any], whose: str = "") -> str:
     return f"preprocessing: {whose}mean {mean} and std {std}, {height} x {width} pixels"
 
 
-def preprocess_for(
+def inputs_for(
     channels: int,
     size: Size,
     known: Mapping[str, Any],
@@ -102,20 +102,20 @@ def preprocess_for(
     if channels not in (1, 3):
         return {}, (f"preprocessing: none, pictures here have 1 or 3 channels and the model takes {channels}",)
     if known and len(known["mean"]) == channels:
-        return Preprocess.from_dict(dict(known) | {"image_size": list(size)}).to_dict(), ()
+        return inputs_from(dict(known) | {"image_size": list(size)}).to_dict(), ()
     told = (known["mean"], known["std"]) if known else pixels
     both = told or (IMAGENET_MEAN, IMAGENET_STD)
     mean, std = (list(v) if len(v) == channels else [round(sum(v) / len(v), 3)] * channels for v in both)
-    values = Preprocess().to_dict() | dict(known) | {"image_size": list(size), "mean": mean, "std": std}
+    values = PictureInput().to_dict() | dict(known) | {"image_size": list(size), "mean": mean, "std": std}
     whose = "" if told else "ImageNet's "
-    return Preprocess.from_dict(values).to_dict(), (note_on_pixels(values, whose),)
+    return inputs_from(values).to_dict(), (note_on_pixels(values, whose),)
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------
 
 
 def save(folder: Path, name: str, model: nn.Module, kind: str, described: Described) -> None:
-    save_model(folder, name, model, kind=kind, classes=described.classes, preprocess=described.preprocess)
+    save_model(folder, name, model, kind=kind, classes=described.classes, inputs=described.inputs)
 
 
 def make_folder(out: Path, fill: Callable[[Path], None]) -> None:
