@@ -131,6 +131,8 @@ class Run:
     ):
         self.task, self.train, self.evaluation = task, train, evaluation
         self.optim, self.training, self.device = optim, training, next(task.parameters()).device
+        for companion in task.companions().values():  # type: ignore[operator]
+            companion.to(self.device).eval()
         per_epoch = _updates_per_epoch(train, training)
         self.schedule, self.timetable = schedule, Timetable(schedule.length(per_epoch), per_epoch, training)
         parallel.broadcast(task)

@@ -5,6 +5,7 @@ from torch import nn
 
 from muntin.data import Batch
 from muntin.engine import Optim, Schedule, Training, fit
+from muntin.tasks.task import Losses
 
 SPEED = ("samples_per_second", "data_wait", "memory_gib")
 
@@ -23,7 +24,9 @@ class Toy(nn.Module):
         return self.losses(batch)
 
     def losses(self, batch):
-        return {"cross_entropy": nn.functional.cross_entropy(self.logits(batch.inputs["image"]), batch.target["label"])}
+        logits = self.logits(batch.inputs["image"])
+        loss = nn.functional.cross_entropy(logits, batch.target["label"])
+        return Losses({"cross_entropy": loss}, {"confidence": logits.detach().softmax(1).amax(1).mean()})
 
     def logits(self, x):
         for block in self.blocks:
@@ -32,6 +35,9 @@ class Toy(nn.Module):
 
     def layers(self):
         return [[block] for block in self.blocks]
+
+    def companions(self):
+        return {}
 
 
 class Broken(Toy):
@@ -47,12 +53,12 @@ class Broken(Toy):
 
     def losses(self, batch):
         self.hit = f"row{self.when}.png" in batch.names
-        losses = super().losses(batch)
+        terms = super().losses(batch).terms
         if self.hit and self.where == "loss":
-            losses = {"cross_entropy": losses["cross_entropy"] * float("inf")}
+            terms = {"cross_entropy": terms["cross_entropy"] * float("inf")}
         if self.where == "gradient":  # the root of 0 is 0, its slope is not finite
-            losses["root"] = ((self.blocks[0][0].weight * 0).sum() + (0 if self.hit else 1)).sqrt()
-        return losses
+            terms["root"] = ((self.blocks[0][0].weight * 0).sum() + (0 if self.hit else 1)).sqrt()
+        return Losses(terms)
 
 
 class Toys:
