@@ -18,6 +18,7 @@ import importlib
 import inspect
 import json
 import shutil
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ PLACES = {  # what: where it may stand, as module:name; the first that a tree ha
     "report": ("muntin.runs.run:write_report", "muntin.recipes.run:write_report"),
     "to_json": ("muntin.recipes.recipe:to_json", "muntin.recipes:to_json"),
     "from_json": ("muntin.recipes.recipe:from_json", "muntin.recipes:from_json"),
+    "hash_of_run": ("muntin.recipes:hash_of_run",),
     "recipe_hash": ("muntin.recipes.recipe:recipe_hash", "muntin.recipes:recipe_hash", "muntin.runs:recipe_hash"),
     "Loader": ("muntin.data.loading.loader:Loader", "muntin.data.loader:Loader"),
 }
@@ -222,12 +224,17 @@ def record(name: str, recorder: Recorder, out: Path, *, precision: str, keep: bo
     return {"recipe": name, "facts": facts, "saved": saved, "error": error, "seconds": seconds}
 
 
-def read_again(text: str) -> str:
-    """The hash of the recipe that a recipe.json of another tree holds; why there is none, where it cannot be read."""
+def read_again(text: str) -> tuple[str, str]:
+    """Of a recipe.json of another tree: the hash that its checkpoints hold, and that of the recipe as this tree has it.
+
+    Why there is none, where it cannot be read.
+    """
     try:
-        return found("recipe_hash")(found("from_json")(text))
+        with tempfile.TemporaryDirectory() as run:
+            Path(run, "recipe.json").write_text(text, encoding="utf-8")
+            return found("hash_of_run")(run), found("recipe_hash")(found("from_json")(text))
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return (f"{type(error).__name__}: {error}",) * 2
 
 
 def in_double() -> None:
