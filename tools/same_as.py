@@ -40,7 +40,7 @@ class Exempt(NamedTuple):
 
 
 RECIPES: dict[str, str] = {}  # old name of a recipe: its name in this tree
-FACTS: tuple[tuple[str, str], ...] = (
+FACTS: tuple[tuple[str, str], ...] = (("/target$", "/soft"),)  # regular expressions: old name of a fact -> new name
     ("/target$", "/soft"),
 )  # old name of a fact, as a regular expression: its name in this tree
 GONE: tuple[str, ...] = ()  # patterns of facts, by their new names, that this tree need not have
