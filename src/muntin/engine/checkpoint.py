@@ -2,7 +2,7 @@
 
     step_00000120/
         state.safetensors   every tensor: model/<name>, ema/<name>, optimizer/<parameter name>/<what>
-        state.json          every number: updates done, best metric, ...
+        state.json          format, and every number: updates done, best metric, ...
         manifest.json       format, step, hash of the recipe, size and SHA-256 of every other file, SHA-256 of itself
         ...                 whatever the caller adds
 
@@ -62,7 +62,7 @@ def save(
     size = sum(tensor.nbytes for tensor in tensors.values())
     with writing(f"the checkpoint of step {step}", folder.parent, needs=size), _renamed(folder) as new:
         write_tensors(new / TENSORS, tensors)
-        (new / NUMBERS).write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+        (new / NUMBERS).write_text(json.dumps({"format": FORMAT} | numbers, indent=2) + "\n", encoding="utf-8")
         if add is not None:
             add(new)
         _seal(new, step, recipe)
@@ -73,9 +73,11 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if fault := damage(folder):
         raise UserError(f"checkpoint {folder} is damaged: {fault}; use another one")
     try:
-        return load_file(folder / TENSORS), json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
+        tensors, numbers = load_file(folder / TENSORS), json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise UserError(f"checkpoint {folder} cannot be read: {error}; use another one") from None
+    numbers.pop("format", None)  # older ones leave it to the manifest
+    return tensors, numbers
 
 
 def damage(folder: Path) -> str:

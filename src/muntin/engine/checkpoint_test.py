@@ -36,6 +36,19 @@ def test_what_is_saved_is_loaded(tmp_path):
         assert loaded[name].dtype == tensors[name].dtype
 
 
+def test_every_file_that_is_json_names_the_format_and_older_numbers_that_do_not_are_read(tmp_path, monkeypatch):
+    new = _save(tmp_path, 1)
+    assert {json.loads(file.read_text())["format"] for file in new.glob("*.json")} == {checkpoint.FORMAT}
+    write = Path.write_text
+    without = f'  "format": "{checkpoint.FORMAT}",\n  "update"'
+    monkeypatch.setattr(
+        Path, "write_text", lambda path, text, **how: write(path, text.replace(without, '  "update"'), **how)
+    )
+    old = _save(tmp_path, 2)
+    assert json.loads((old / "state.json").read_text()) == {"update": 2}
+    assert checkpoint.load(old)[1] == {"update": 2}
+
+
 @pytest.mark.parametrize("harm", ["truncated", "flipped", "missing", "no manifest", "broken manifest"])
 def test_a_damaged_checkpoint_is_named_and_skipped(tmp_path, harm, caplog):
     good, bad = _save(tmp_path, 1), _save(tmp_path, 2)
