@@ -14,7 +14,7 @@ from muntin.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from muntin.layers.attention import PLAIN_BACKENDS, Attention, CrossAttention
-from muntin.layers.blocks import PostNormBlock
+from muntin.layers.blocks import Linear, Mlp, PostNormBlock
 from muntin.layers.init import init_transformer
 from muntin.models import Encoder
 from muntin.ops.attention import key_bias
