@@ -22,13 +22,13 @@ from tables import machine, markdown, publish
 from muntin import recipes, runs
 from muntin.engine import fit
 from muntin.recipes import Recipe
-from muntin.recipes.recipe import DistillationChoice
 from muntin.runs.build import build
 from muntin.runs.measure import measure
+from muntin.tasks import ClassificationChoice, DistillationChoice
 
-PAPER_SOFT = DistillationChoice(kind="soft", temperature=3.0, alpha=0.1)  # the setting of DeiT's paper
+PAPER_SOFT = DistillationChoice(imitate="soft", temperature=3.0, alpha=0.1)  # the setting of DeiT's paper
 TEXTBOOK_SOFT = replace(PAPER_SOFT, normalisation="textbook")
-HARD = DistillationChoice(kind="hard", alpha=0.5)
+HARD = DistillationChoice(imitate="hard", alpha=0.5)
 # what is learnt from -> how, and ImageNet top-1 of DeiT-Ti, S and B in table 3 of the paper, without and with the token
 ROWS: dict[str, tuple[DistillationChoice | None, str, str]] = {
     "labels alone": (None, "72.2 / 79.8 / 81.8", "-"),
@@ -74,8 +74,8 @@ def student(choice: DistillationChoice | None, token: bool, teacher: str, epochs
     if not token:
         recipe = replace(recipe, model=replace(recipe.model, name="deit_tiny"))
     if choice is None:
-        return replace(recipe, task="classification")
-    return replace(recipe, distillation=replace(choice, token=token, teacher_weights=teacher))
+        return replace(recipe, task=ClassificationChoice())
+    return replace(recipe, task=replace(choice, token=token, teacher_weights=teacher))
 
 
 def trained(recipe: Recipe, seed: int, folder: Path) -> dict[str, float]:

@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from muntin.engine import checkpoint
-from muntin.recipes import get, to_json
-from muntin.recipes.recipe import Recipe
+from muntin.recipes import Recipe, get, to_json
 from muntin.runs import run, tiny
 from muntin.runs.lock import locked
 

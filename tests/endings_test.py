@@ -128,7 +128,7 @@ def test_running_out_of_memory_ends_the_run_with_a_sentence(tmp_path):
     big = recipe()
     big = replace(
         big,
-        preprocess=replace(big.preprocess, image_size=(256, 256)),
+        inputs=replace(big.inputs, image_size=(256, 256)),
         training=replace(big.training, save_steps=0),
     )
     code, said, _ = train(tmp_path, "limit_memory", "--workers", "0", given=big)

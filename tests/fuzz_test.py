@@ -36,7 +36,7 @@ from muntin.errors import LONGEST, RunError, UserError
 from muntin.files.npz import write_npz
 from muntin.files.tensors import read_tensors
 from muntin.recipes import index as cookbook
-from muntin.recipes.recipe import read_recipe, to_json
+from muntin.recipes import read_recipe, to_json
 from muntin.weights.folder import read_config
 
 resource = pytest.importorskip("resource", reason="limits on memory need a Unix system")
@@ -190,7 +190,7 @@ def read_table(content: bytes, folder: Path) -> None:
 
 def recipe_files(folder: Path) -> list[bytes]:
     digits, own = cookbook.get("digits"), cookbook.get("train")
-    windows = replace(own, model=replace(own.model, window=(4, 4), depths=(1, 1), heads=(1, 2)))
+    windows = replace(own, model=own.model.with_config(window=(4, 4), depths=(1, 1), heads=(1, 2)))
     return [to_json(each).encode() for each in (digits, own, windows)]
 
 

@@ -14,8 +14,7 @@ from PIL import Image
 from muntin.catalog import build_config, entry
 from muntin.cli.main import main
 from muntin.errors import UserError
-from muntin.recipes import RECIPES, get, read_recipe
-from muntin.recipes.recipe import About
+from muntin.recipes import RECIPES, About, get, read_recipe
 from muntin.runs import check, run, tiny
 from muntin.runs.build import build
 from muntin.runs.demo import run_demo, tell
@@ -43,9 +42,9 @@ def path_through_the_code(recipe) -> str:
     are neither 0 nor 1 (often: off). Twins of which all that is equal differ in numbers, such as a variant's width.
     """
     family = entry(recipe.model.name).family
-    config = build_config(recipe.model.name, recipe.model.config())
+    config = build_config(recipe.model.name, recipe.model.config)
     recipe = replace(
-        recipe, name="", about=About(), model=replace(recipe.model, name=family.backbone.__name__, fields="")
+        recipe, name="", about=About(), model=replace(recipe.model, name=family.backbone.__name__, config={})
     )
 
     def choices(value):
@@ -121,7 +120,7 @@ def test_fine_tuning_takes_the_encoder_of_a_pre_training_run(simmim, tmp_path, c
     recipe = twin("finetune")
     recipe = replace(
         recipe,
-        preprocess=pretraining.preprocess,
+        inputs=pretraining.inputs,
         model=replace(recipe.model, name="", weights=str(tmp_path / "pretrained")),
     )
     summary = run(recipe, tmp_path / "finetuned")
@@ -150,7 +149,7 @@ def test_weights_of_one_recipe_start_the_next_on_larger_pictures_of_other_classe
     recipe = replace(
         recipe,
         model=replace(recipe.model, weights=str(tmp_path / "first")),
-        preprocess=replace(recipe.preprocess, image_size=(48, 48)),
+        inputs=replace(recipe.inputs, image_size=(48, 48)),
     )
     run(recipe, tmp_path / "second", quiet=True)
     assert load_model(tmp_path / "second").classes == ("cat", "dog")
@@ -234,7 +233,7 @@ def test_failed_start_over_a_finished_run_leaves_it_as_it_was(tmp_path):
 def test_pictures_of_other_channels_than_the_weights_are_refused_before_anything_is_written(tmp_path):
     run(twin("digits"), tmp_path / "grey", quiet=True)
     recipe = twin("swin_tiny")
-    recipe = replace(recipe, preprocess=replace(recipe.preprocess, mean=(0.1,) * 3))
+    recipe = replace(recipe, inputs=replace(recipe.inputs, mean=(0.1,) * 3))
     recipe = replace(recipe, model=replace(recipe.model, weights=str(tmp_path / "grey")))
     with pytest.raises(UserError, match=r"1 channel\(s\)"):
         run(recipe, tmp_path / "run", quiet=True)
@@ -255,7 +254,7 @@ def test_next_command_after_pre_training_on_digits_works(tmp_path, monkeypatch, 
     arguments = capsys.readouterr().out.rpartition("next: muntin ")[2].split()
     few = ["--epochs", "1", "--limit", "20", "--batch-size", "10", "--workers", "0", "--warmup-epochs", "0"]
     assert main([*arguments, *few, "--out", "tuned"]) == 0
-    assert load_model("tuned").preprocess["mean"] == list(get("digits").preprocess.mean)
+    assert load_model("tuned").preprocess["mean"] == list(get("digits").inputs.mean)
 
 
 def test_weights_and_from_scratch_contradict_each_other(capsys):
@@ -269,7 +268,7 @@ def test_weights_and_from_scratch_contradict_each_other(capsys):
         (lambda r: replace(r, data=replace(r.data, path="nowhere")), "no data at nowhere"),
         (lambda r: replace(r, model=replace(r.model, name="swin_v2_tinny")), "unknown model"),
         (lambda r: replace(r, model=replace(r.model, weights="nowhere")), "nowhere"),
-        (lambda r: replace(r, preprocess=replace(r.preprocess, image_size=(3, 3))), "smaller than one patch"),
+        (lambda r: replace(r, inputs=replace(r.inputs, image_size=(3, 3))), "smaller than one patch"),
         (lambda r: replace(r, training=replace(r.training, batch_size=64)), "do not fill one batch"),
     ],
 )
@@ -289,8 +288,8 @@ def test_simmim_refuses_pictures_its_decoder_cannot_paint(tmp_path):
     recipe = twin("digits_simmim")
     recipe = replace(
         recipe,
-        preprocess=replace(recipe.preprocess, image_size=(36, 36)),
-        masking=replace(recipe.masking, mask_patch=4),
+        inputs=replace(recipe.inputs, image_size=(36, 36)),
+        task=replace(recipe.task, mask_patch=4),
     )
     with pytest.raises(UserError, match="multiples of 8"):
         run(recipe, tmp_path / "run", quiet=True)

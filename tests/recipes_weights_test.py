@@ -12,8 +12,7 @@ from muntin.errors import RunError, UserError
 from muntin.files import read_tensors
 from muntin.formats import swin as swin_files
 from muntin.models.swin_v2 import log_spaced_offsets
-from muntin.recipes import get, read_recipe
-from muntin.recipes.recipe import ModelChoice
+from muntin.recipes import ModelChoice, get, read_recipe
 from muntin.runs import run, tiny
 from muntin.runs.build import build
 from muntin.runs.resolve import resolve
@@ -30,9 +29,9 @@ def twin(name: str, *, image_size: int, weights: str = "", **model):
     recipe = tiny(get(name))
     return replace(
         recipe,
-        model=replace(recipe.model, weights=weights, **model),
+        model=replace(recipe.model, weights=weights).with_config(**model),
         data=replace(recipe.data, limit=20),
-        preprocess=replace(recipe.preprocess, image_size=(image_size, image_size)),
+        inputs=replace(recipe.inputs, image_size=(image_size, image_size)),
         schedule=replace(recipe.schedule, epochs=1),
         training=replace(recipe.training, batch_size=10),
     )
@@ -75,7 +74,7 @@ def test_larger_window_continues_from_weights_of_a_smaller_one(trained, place, t
     if version == "V2":
         assert tuned.position.scale_window == SMALL
         assert read_config(tmp_path / "tuned")["config"]["pretrained_window"] == [list(SMALL)] * 2
-    assert read_recipe(tmp_path / "tuned").model.window == LARGE
+    assert read_recipe(tmp_path / "tuned").model.config["window"] == LARGE
 
 
 def test_larger_window_after_simmim_takes_its_own_rule(tmp_path):

@@ -6,11 +6,10 @@ import dataclasses
 import math
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from muntin.errors import UserError
-
-from .fields import named
 
 if TYPE_CHECKING:
     from muntin.engine import Schedule
@@ -19,19 +18,17 @@ if TYPE_CHECKING:
 TWINS = (("epochs", "updates"), ("warmup_epochs", "warmup_updates"))  # one length in two units
 
 
-def keep_shape(recipe: Recipe, arguments: list[str], prog: str) -> Recipe:
-    """The recipe for the length that `arguments` ask for; what follows from the length keeps its share of it.
+def keep_shape(recipe: Recipe, flags: Mapping[str, str]) -> Recipe:
+    """The recipe for the length that the flags that were given ask for, each with its value; what follows from the length keeps its share of it.
 
     Otherwise three epochs of a recipe with ten of warm-up could not be had, and of twenty, half would be warm-up. It is
-    said on stderr. Whatever else `arguments` set is applied after this, and so wins; a length in one unit takes the
+    said on stderr. Whatever else the flags set is applied after this, and so wins; a length in one unit takes the
     place of the recipe's in the other.
     Raises UserError where one length is given in both units.
     """
     group = "schedule."
     given = {
-        name.removeprefix(group).replace("-", "_"): value
-        for name, value in named(recipe, arguments, prog).items()
-        if name.startswith(group)
+        name.removeprefix(group).replace("-", "_"): value for name, value in flags.items() if name.startswith(group)
     }
     schedule = recipe.schedule
     for twins in TWINS:

@@ -3,8 +3,7 @@ from dataclasses import replace
 import pytest
 
 from muntin.cli import train
-from muntin.cli.epochs import keep_shape, stretched
-from muntin.cli.fields import override
+from muntin.cli.epochs import stretched
 from muntin.engine import Schedule
 from muntin.errors import UserError
 from muntin.recipes import get
@@ -13,8 +12,8 @@ WARMUP = "warmup_epochs 10 -> 0.15"  # of `train`, 10 in 200
 
 
 def read(name: str, *arguments: str) -> Schedule:
-    rest = list(arguments)
-    return override(keep_shape(get(name), rest, "muntin train"), rest, "muntin train", "About.").schedule
+    recipe, _ = train.resolve([name, *arguments])
+    return recipe.schedule
 
 
 def test_few_epochs_keep_the_share_of_warm_up_and_say_so(capsys):

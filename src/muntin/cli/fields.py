@@ -13,11 +13,13 @@ import itertools
 import re
 import types
 import typing
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 from muntin.errors import UserError, unknown
 
-SHORT = {"data": "data.path", "model": "model.name"}
+SHORT = {"data": "data.path", "model": "model.name", "task": "task.kind"}
 NUMBERS = {int: "a whole number", float: "a number"}
 
 Tree = TypeVar("Tree")
@@ -31,7 +33,7 @@ def override(tree: Tree, arguments: list[str], prog: str, about: str) -> Tree:
     """
     import tyro  # not at the top: only `train` needs it
 
-    arguments = _full_names(tree, arguments, prog)
+    arguments = full_names(type(tree), arguments, prog)
     _check_values(arguments, _kinds(type(tree)), prog)
     said = io.StringIO()
     try:
@@ -44,40 +46,50 @@ def override(tree: Tree, arguments: list[str], prog: str, about: str) -> Tree:
         raise UserError(f"{sentence} ({prog} --help)") from None
 
 
-def named(tree: Any, arguments: list[str], prog: str) -> dict[str, str]:
-    """The fields that `arguments` set, by full name as typed (`optim.lr`), each with its first value ("": none).
+def full_names(
+    tree: type, arguments: list[str], prog: str, elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """`arguments` for a dataclass of dataclasses, with every flag in full: `--lr=1` becomes `--optim.lr=1`.
 
-    Raises UserError for an unknown field, naming the nearest.
+    elsewhere: flags, in full, of fields that this tree does not have, and what to say to each. Raises UserError for an
+    unknown field, naming the nearest.
     """
+    kinds = _kinds(tree)
+    flags = [*kinds, *[negated(flag) for flag, kind in kinds.items() if kind is bool]]
+    return [_full_name(token, flags, prog, elsewhere) if token.startswith("--") else token for token in arguments]
+
+
+def first_values(arguments: list[str]) -> dict[str, str]:
+    """The flags among `arguments`, with dashes and without those in front, each with its first value ("": none)."""
     found: dict[str, str] = {}
     flag = ""
-    for token in _full_names(tree, arguments, prog):
+    for token in arguments:
         if token.startswith("--"):
             flag, _, value = token[2:].partition("=")
+            flag = dashed(flag)
             found[flag] = value
         elif flag:
             found[flag] = found[flag] or token
     return found
 
 
-def _full_names(tree: Any, arguments: list[str], prog: str) -> list[str]:
-    """`arguments` with every flag in full: `--lr=1` -> `--optim.lr=1`."""
-    kinds = _kinds(type(tree))
-    flags = [*kinds, *[_negated(flag) for flag, kind in kinds.items() if kind is bool]]
-    return [_full_name(token, flags, prog) if token.startswith("--") else token for token in arguments]
-
-
-def _kinds(tree: Any, prefix: str = "") -> dict[str, Any]:
+def _kinds(tree: type, prefix: str = "") -> dict[str, Any]:
     """The types of all fields of a dataclass tree, by their full names as they are typed: `optim.lr`."""
     found: dict[str, Any] = {}
-    for name, kind in typing.get_type_hints(tree).items():
-        flag = prefix + name.replace("_", "-")
+    kinds = typing.get_type_hints(tree)
+    for field in dataclasses.fields(tree):
+        kind, flag = kinds[field.name], prefix + dashed(field.name)
         found |= _kinds(kind, f"{flag}.") if dataclasses.is_dataclass(kind) else {flag: kind}
     return found
 
 
-def _negated(flag: str) -> str:
-    """`training.ema` -> `training.no-ema`."""
+def dashed(name: str) -> str:
+    """A field's name as it is typed."""
+    return name.replace("_", "-")
+
+
+def negated(flag: str) -> str:
+    """The flag that turns a switch off: `training.no-ema` of `training.ema`."""
     group, dot, name = flag.rpartition(".")
     return f"{group}{dot}no-{name}"
 
@@ -93,9 +105,7 @@ def _check_values(arguments: list[str], kinds: dict[str, Any], prog: str) -> Non
                 continue
         kind, name = kinds.get(flag), flag.rpartition(".")[2].replace("-", "_")
         if kind is bool:
-            raise UserError(
-                f"{name} is a switch and takes no '{value}': --{flag} or --{_negated(flag)} ({prog} --help)"
-            )
+            raise UserError(f"{name} is a switch and takes no '{value}': --{flag} or --{negated(flag)} ({prog} --help)")
         if needed := _what_it_must_be(value, kind):
             raise UserError(f"{name} is '{value}'; it must be {needed} ({prog} --help)")
 
@@ -108,8 +118,8 @@ def _what_it_must_be(value: str, kind: Any) -> str:
     if origin is tuple:
         return _what_it_must_be(value, arguments[0])
     if origin in (typing.Union, types.UnionType):
-        needed = [_what_it_must_be(value, each) for each in arguments]
-        return _either(needed) if all(needed) else ""
+        needed = dict.fromkeys(_what_it_must_be(value, each) for each in arguments)
+        return _either([*needed]) if all(needed) else ""
     if kind is types.NoneType:
         return "" if value == "None" else "None"
     if kind not in NUMBERS:
@@ -123,25 +133,32 @@ def _what_it_must_be(value: str, kind: Any) -> str:
 
 def _either(names: list[str]) -> str:
     """["a", "b", "c"] -> "a, b or c"."""
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _full_name(token: str, flags: list[str], prog: str) -> str:
+def _full_name(token: str, flags: list[str], prog: str, elsewhere: Mapping[str, str]) -> str:
     """`--lr=1` -> `--optim.lr=1`."""
-    name, equals, value = token[2:].partition("=")
-    name = name.replace("_", "-")
+    typed, equals, value = token[2:].partition("=")
+    name = dashed(typed)
     if name != "help" and name not in flags:
-        same_end = [flag for flag in flags if flag.rpartition(".")[2] == name]
+        same_end = [flag for flag in flags if _last(flag) == name]
+        others = [said for flag, said in elsewhere.items() if name in (flag, _last(flag))]
         if name in SHORT:
             name = SHORT[name]
         elif len(same_end) == 1:
             name = same_end[0]
         elif same_end:
             raise UserError(f"--{name} could mean {' or '.join('--' + f for f in same_end)}: write the one you mean")
+        elif others:
+            raise UserError(f"--{name} {others[0]} ({prog} --help)")
         else:
-            last_names = [flag.rpartition(".")[2] for flag in flags]
-            raise unknown("field", f"--{name}", [f"--{f}" for f in [*flags, *last_names]], see=f"{prog} --help")
+            raise unknown("field", f"--{name}", [f"--{f}" for f in [*flags, *map(_last, flags)]], see=f"{prog} --help")
     return f"--{name}{equals}{value}"
+
+
+def _last(flag: str) -> str:
+    """`optim.lr` -> `lr`."""
+    return flag.rpartition(".")[2]
 
 
 def _sentence(box: str) -> str:

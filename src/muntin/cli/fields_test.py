@@ -3,7 +3,7 @@ from typing import Literal
 
 import pytest
 
-from muntin.cli.fields import named, override
+from muntin.cli.fields import first_values, full_names, override
 from muntin.errors import UserError
 
 
@@ -134,7 +134,14 @@ def test_help_shows_every_field_with_type_doc_and_default(capsys):
         assert words in shown
 
 
-def test_fields_that_were_named_are_known_with_their_first_value():
+def test_flags_are_known_in_full_with_their_first_value():
     arguments = ["--lr=0.5", "--data.image_size", "32", "64", "--ema", "--epochs", "3"]
-    given = {"optim.lr": "0.5", "data.image-size": "32", "ema": "", "epochs": "3"}
-    assert named(Plan(), arguments, "muntin train plan") == given
+    full = full_names(Plan, arguments, "muntin train plan")
+    assert first_values(full) == {"optim.lr": "0.5", "data.image-size": "32", "ema": "", "epochs": "3"}
+
+
+@pytest.mark.parametrize("flag", ["--mask-patch", "--task.mask_patch", "--mask_patch=8"])
+def test_a_field_that_is_elsewhere_is_answered_by_what_is_said_of_it(flag):
+    elsewhere = {"task.mask-patch": "is a field of another task"}
+    with pytest.raises(UserError, match=r"mask-patch is a field of another task \(plan --help\)"):
+        full_names(Plan, [flag, "8"], "plan", elsewhere)

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 
 from muntin.errors import UserError
 
-from .epochs import keep_shape
-from .fields import override
-
 if TYPE_CHECKING:
     from muntin.recipes import Recipe
 
@@ -56,6 +53,8 @@ def resolve(arguments: list[str]) -> tuple[Recipe, Options]:
     """The recipe with every field that `arguments` change, and the command's own options."""
     from muntin import recipes
 
+    from .form import fill_in  # not at the top: `muntin train` alone needs no models
+
     place, *rest = arguments
     if place.startswith("-"):
         raise UserError(f"muntin train needs a recipe before '{place}'; `muntin train` lists them")
@@ -64,8 +63,7 @@ def resolve(arguments: list[str]) -> tuple[Recipe, Options]:
         raise UserError("--resume keeps the run folder and --overwrite replaces it: give one of them")
     is_file = place.endswith(".json") or (Path(place).is_dir() and place not in recipes.RECIPES)
     recipe = recipes.read_recipe(place) if is_file else recipes.get(place)
-    prog = f"muntin train {place}"
-    changed = override(keep_shape(recipe, rest, prog), rest, prog, ABOUT)
+    changed = fill_in(recipe, rest, f"muntin train {place}", ABOUT)
     asked = {token.replace("_", "-") for token in rest} & {"--from-scratch", "--model.from-scratch"}
     if asked and changed.model.weights:
         raise UserError("--weights starts from trained weights and --from-scratch from random ones: give one of them")

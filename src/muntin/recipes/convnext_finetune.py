@@ -147,7 +147,7 @@ def _finetuning(
     base = imagenet(choice, top1(percent), name=name)
     return replace(
         base,
-        preprocess=WARPED_384 if at_384 else PICTURES,
+        inputs=WARPED_384 if at_384 else PICTURES,
         augment=UNMIXED,
         optim=replace(base.optim, lr=5e-5, weight_decay=1e-8, layer_decay=layer_decay),
         schedule=replace(base.schedule, epochs=30, warmup_epochs=0),

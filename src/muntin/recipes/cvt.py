@@ -131,7 +131,7 @@ def _at_384(name: str, model: str, expected: str) -> Recipe:
     return finetuning(
         name,
         ModelChoice(name=model, drop_path_rate=TABLE[model][1]),
-        preprocess=WARPED_384,
+        inputs=WARPED_384,
         augment=AUGMENT,
         lr=0.03,
         about=About(

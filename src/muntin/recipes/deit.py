@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from muntin.engine import Optim, Schedule
+from muntin.tasks import DistillationChoice
 
 from .imagenet import AUGMENT, FP16, PICTURES_384, classification, command, starting_from, top1
-from .recipe import About, DistillationChoice, ModelChoice, Recipe
+from .recipe import About, ModelChoice, Recipe
 
 PAPER = "Training data-efficient image transformers & distillation through attention, 2020, arXiv:2012.12877"
 # the rate moves after each epoch and one epoch late, so the first two epochs have the rate of the warm-up's start
@@ -101,7 +102,7 @@ def _at_384(model: str, expected: str) -> Recipe:
     recipe = replace(
         base,
         name=name,
-        preprocess=PICTURES_384,
+        inputs=PICTURES_384,
         optim=replace(base.optim, lr=5e-6, weight_decay=1e-8),
         schedule=replace(SCHEDULE, epochs=30, warmup_lr=1e-6, min_lr=5e-6),
         training=replace(base.training, batch_size=512),
@@ -116,8 +117,7 @@ def _taught(recipe: Recipe) -> Recipe:
     needs = f"{about.starts_from}, and {NEEDS_TEACHER}" if about.starts_from else NEEDS_TEACHER
     return replace(
         recipe,
-        task="distillation",
-        distillation=DistillationChoice(kind="hard", token=True, alpha=0.5),
+        task=DistillationChoice(imitate="hard", token=True, alpha=0.5),
         about=replace(
             about,
             command=f"{about.command} --teacher-weights TEACHER",

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from muntin.data import Augment
 from muntin.engine import Optim
+from muntin.tasks import ClassificationChoice
 
 from .deit import SCHEDULE as DEIT_SCHEDULE
 from .imagenet import AUGMENT, FP16, PICTURES, classification, command, starting_from, top1
@@ -136,7 +137,7 @@ def _imagenet(model: str, image_size: int, drop_path_rate: float, expected: str,
     """apex's LAMB, which the official code takes, clips the norm of all gradients to 1 by itself."""
     return classification(
         ModelChoice(name=model, drop_path_rate=drop_path_rate),
-        preprocess=replace(WHOLE, image_size=(image_size, image_size)),
+        inputs=replace(WHOLE, image_size=(image_size, image_size)),
         augment=THREE_AUGMENT,
         loss="binary_cross_entropy",
         optim=Optim(kind="lamb", lr=lr, weight_decay=0.05, clip_grad=1.0),
@@ -161,7 +162,7 @@ def _imagenet_21k(
         base,
         name=name,
         augment=SIMPLE,
-        loss="cross_entropy",
+        task=ClassificationChoice(),
         optim=replace(base.optim, weight_decay=0.02),
         schedule=replace(SCHEDULE, epochs=epochs),
         about=replace(
@@ -191,7 +192,7 @@ def _larger(pretraining: str, name: str, image_size: int, drop_path_rate: float,
     recipe = classification(
         ModelChoice(name=model, drop_path_rate=drop_path_rate),
         name=name,
-        preprocess=replace(WHOLE, image_size=(image_size, image_size)),
+        inputs=replace(WHOLE, image_size=(image_size, image_size)),
         augment=replace(AUGMENT, erasing=0.0),
         optim=Optim(lr=1e-5, weight_decay=0.1, clip_grad=0.0),
         schedule=replace(SCHEDULE, epochs=20),

@@ -6,14 +6,18 @@ from dataclasses import replace
 
 from muntin.data import Augment, Preprocess
 from muntin.engine import Optim, Schedule, Training
+from muntin.tasks import ClassificationChoice, DistillationChoice, SimMIMChoice
 
-from .recipe import About, DataChoice, DistillationChoice, Masking, ModelChoice, Recipe
+from .recipe import About, DataChoice, ModelChoice, Recipe
 
 # 6 x 6 tokens in 2 x 2 windows, then 3 x 3 tokens in one: a small Swin with everything in it, shifted windows too.
-MODEL = ModelChoice(name="swin_v2_tiny_window8", patch=(4, 4), dim=48, depths=(2, 2), heads=(3, 6), window=(3, 3))
+MODEL = ModelChoice(
+    name="swin_v2_tiny_window8",
+    config={"patch": (4, 4), "dim": 48, "depths": (2, 2), "heads": (3, 6), "window": (3, 3)},
+)
 # A ConvNeXt on 6 x 6 tokens, and a DeiT on 4 x 4: the first knows of neighbourhoods and can teach the second.
-CONVNEXT = ModelChoice(name="convnext_tiny", dims=(32, 64), depths=(2, 2))
-DEIT = ModelChoice(name="deit_tiny_distilled", patch=(6, 6), dim=48, depth=3, heads=3)
+CONVNEXT = ModelChoice(name="convnext_tiny", config={"dims": (32, 64), "depths": (2, 2)})
+DEIT = ModelChoice(name="deit_tiny_distilled", config={"patch": (6, 6), "dim": 48, "depth": 3, "heads": 3})
 # The 28 pixels of a digit without the two of its margin; mean and deviation of what is left.
 PICTURES = Preprocess(image_size=(24, 24), crop_ratio=24 / 28, interpolation="bilinear", mean=(0.178,), std=(0.348,))
 STRONG = Augment(rotate=12, translate=0.08, zoom=(0.9, 1.1), shear=8)  # no flip: digits have a left and a right
@@ -28,10 +32,10 @@ def digits() -> Recipe:
     """A small Swin V2 on the built-in digits, from scratch: 98 % top-1 in minutes on two CPU cores."""
     return Recipe(
         name="digits",
-        task="classification",
+        task=ClassificationChoice(),
         model=MODEL,
         data=DataChoice(path="digits"),
-        preprocess=PICTURES,
+        inputs=PICTURES,
         augment=replace(STRONG, smoothing=0.1),
         optim=OPTIM,
         schedule=Schedule(kind="cosine", epochs=100, warmup_epochs=3, warmup_lr=1e-5, min_lr=1e-5),
@@ -48,12 +52,11 @@ def digits_simmim() -> Recipe:
     """SimMIM pre-training of the small Swin V2 on the 4,000 digits without their labels."""
     return Recipe(
         name="digits_simmim",
-        task="simmim",
+        task=SimMIMChoice(mask_patch=4, mask_ratio=0.6),
         model=MODEL,
         data=DataChoice(path="digits"),
-        preprocess=PICTURES,
+        inputs=PICTURES,
         augment=MILD,
-        masking=Masking(mask_patch=4, mask_ratio=0.6),
         optim=OPTIM,
         schedule=Schedule(kind="cosine", epochs=6, warmup_epochs=1, warmup_lr=1e-5, min_lr=1e-5),
         training=replace(TRAINING, eval_every=0, save_every=0),
@@ -107,9 +110,8 @@ def digits_distil() -> Recipe:
     return replace(
         digits_teacher(),
         name="digits_distil",
-        task="distillation",
+        task=DistillationChoice(imitate="hard", token=True, alpha=0.5),
         model=DEIT,
-        distillation=DistillationChoice(kind="hard", token=True, alpha=0.5),
         about=About(
             paper="DeiT, 2020, arXiv:2012.12877, sec. 4: hard distillation through a token",
             command="muntin train digits_distil --teacher-weights runs/digits_teacher --out runs/digits_distil",

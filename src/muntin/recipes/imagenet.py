@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 from muntin.data import Augment, Preprocess
 from muntin.engine import Optim, Schedule, Training
+from muntin.tasks import ClassificationChoice, Loss
 
 from .recipe import About, DataChoice, ModelChoice, Recipe
 
@@ -31,21 +31,20 @@ def classification(
     about: About,
     name: str = "",
     augment: Augment = AUGMENT,
-    preprocess: Preprocess = PICTURES,
-    loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy",
+    inputs: Preprocess = PICTURES,
+    loss: Loss = "cross_entropy",
 ) -> Recipe:
     """A recipe that classifies pictures of a folder yet to be named; `name`: the model's."""
     return Recipe(
         name=name or model.name,
-        task="classification",
+        task=ClassificationChoice(loss=loss),
         model=model,
         data=DataChoice(path=""),
-        preprocess=preprocess,
+        inputs=inputs,
         augment=augment,
         optim=optim,
         schedule=schedule,
         training=Training(batch_size=batch_size, workers=8),
-        loss=loss,
         about=about,
     )
 

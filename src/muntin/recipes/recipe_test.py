@@ -5,8 +5,7 @@ import pytest
 
 from muntin.engine import Training
 from muntin.errors import UserError
-from muntin.recipes import RECIPES, from_json, get, read_recipe, to_json
-from muntin.recipes.recipe import Recipe, differences, recipe_hash
+from muntin.recipes import RECIPES, ModelChoice, Recipe, differences, from_json, get, read_recipe, recipe_hash, to_json
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -14,9 +13,9 @@ def test_recipe_survives_json(name):
     assert from_json(to_json(get(name))) == get(name)
 
 
-def changed(loss="cross_entropy", **values) -> str:
-    """The digits recipe as JSON with some fields of its groups replaced: optim={"lr": 1}."""
-    tree = json.loads(to_json(get("digits"))) | {"loss": loss}
+def changed(recipe="digits", **values) -> str:
+    """A recipe of the digits as JSON with some fields of its groups replaced: optim={"lr": 1}."""
+    tree = json.loads(to_json(get(recipe)))
     for group, fields in values.items():
         tree[group] |= fields
     return json.dumps(tree)
@@ -30,41 +29,27 @@ def changed(loss="cross_entropy", **values) -> str:
         ({"training": {"seed": 1.5}}, "training.seed is 1.5; it must be int"),
         ({"training": {"compile": 1}}, "training.compile is 1; it must be bool"),
         ({"schedule": {"kind": "cosin"}}, "schedule.kind"),
-        ({"preprocess": {"image_size": [32]}}, "preprocess.image_size is [32]"),
-        ({"model": {"depths": [2, "2"]}}, "model.depths is"),
+        ({"inputs": {"image_size": [32]}}, "inputs.image_size is [32]"),
         ({"augment": {"flip": 2.0}}, "flip is 2.0"),
         ({"model": {"drop_path_rate": 1.0}}, "drop_path_rate is 1.0"),
-        ({"model": {"patch": [0, 4]}}, "patch is (0, 4); it must be positive"),
-        ({"model": {"window": [-3, 3]}}, "window is (-3, 3)"),
-        ({"model": {"window": [[3, 3], [3, 0]]}}, "window is ((3, 3), (3, 0))"),
-        ({"model": {"window": [3]}}, "model.window is [3]; it must be tuple[int, int] | tuple[tuple[int, int], ...]"),
-        ({"model": {"depths": []}}, "depths is ()"),
-        ({"model": {"depths": [2]}}, "need one number a stage"),
-        ({"model": {"heads": [3, 0]}}, "heads is (3, 0)"),
-        ({"model": {"dim": 0}}, "dim is 0"),
-        ({"model": {"heads": 0}}, "heads is 0"),
-        ({"model": {"depth": -1}}, "depth is -1"),
-        (
-            {"model": {"dims": [8, 16, 32]}},
-            "dims (8, 16, 32) and depths (2, 2) and heads (3, 6) need one number a stage",
-        ),
         ({"model": {"dropout": 1.0}}, "dropout is 1.0; it must be at least 0 and below 1"),
         ({"model": {"head_scale": -1.0}}, "head_scale is -1.0; it must be at least 0"),
-        (
-            {"distillation": {"alpha": 1.5, "temperature": 0.0}},
-            "alpha is 1.5; it must be at least 0 and at most 1; tem",
-        ),
-        ({"distillation": {"temperature": 0.0}}, "temperature is 0.0; it must be above 0"),
-        ({"distillation": {"kind": "warm"}}, 'distillation.kind is "warm"'),
-        ({"augment": {"smoothing": 0.1}, "loss": "binary_cross_entropy"}, "smoothing 0.1 gives each class one"),
+        ({"model": {"config": {"depths": [2, "2"]}}}, 'model.config.depths is "2"; it must be int'),
+        ({"model": {"config": {"window": 3.5}}}, "model.config.window is 3.5; it must be tuple[int, ...] | tuple"),
+        ({"model": {"config": {"mlp_ratio": "4"}}}, 'swin_v2_tiny_window8: model.config.mlp_ratio is "4"'),
+        ({"model": {"config": {"small_map": "srhink"}}}, "must be Literal['shrink', 'keep']"),
+        ({"model": {"config": {"windw": [3, 3]}}}, "'model.config.windw': did you mean model.config.window"),
+        ({"model": {"config": {"depth": 3}}}, "unknown field of swin_v2_tiny_window8 'model.config.depth': did you"),
+        ({"model": {"config": {"in_chans": 1}}}, "model.config.in_chans follows from the pictures"),
+        ({"model": {"config": [3]}}, "model.config is [3]"),
         ({"data": {"val_share": 1.0}}, "val_share is 1.0"),
         ({"data": {"limit": -1}}, "limit is -1"),
         ({"data": {"split_seed": -1}}, "split_seed is -1"),
         ({"data": {"val_batch_size": 0}}, "val_batch_size is 0"),
-        ({"masking": {"mask_ratio": 1.0}}, "mask_ratio is 1.0"),
-        ({"masking": {"mask_patch": 0}}, "mask_patch is 0"),
-        ({"masking": {"target_window": 8}}, "target_window is 8; it must be 0 or odd"),
-        ({"preprocess": {"std": [0.5, 0.5]}}, "mean has 1 and std 2 values"),
+        ({"task": {"kind": "simmin"}}, 'task.kind is "simmin"; it must be classification, distillation or simmim'),
+        ({"task": {"kind": "simmim"}}, "unknown field 'task.loss'"),
+        ({"task": {"loss": "binary_cross_entropy"}}, "smoothing 0.1 gives each class one: set --smoothing 0"),
+        ({"inputs": {"std": [0.5, 0.5]}}, "mean has 1 and std 2 values"),
     ],
 )
 def test_wrong_field_is_named(values, message):
@@ -73,18 +58,49 @@ def test_wrong_field_is_named(values, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "fields", "message"),
+    [
+        ("digits_distil", {"alpha": 1.5, "temperature": 0.0}, "alpha is 1.5; it must be at least 0 and at most 1; tem"),
+        ("digits_distil", {"temperature": 0.0}, "temperature is 0.0; it must be above 0"),
+        ("digits_distil", {"imitate": "warm"}, 'task.imitate is "warm"'),
+        ("digits_simmim", {"mask_ratio": 1.0}, "mask_ratio is 1.0"),
+        ("digits_simmim", {"mask_patch": 0}, "mask_patch is 0"),
+        ("digits_simmim", {"target_window": 8}, "target_window is 8; it must be 0 or odd"),
+    ],
+)
+def test_wrong_field_of_a_task_is_named(recipe, fields, message):
+    with pytest.raises(UserError) as caught:
+        from_json(changed(recipe, task=fields))
+    assert message in str(caught.value)
+
+
+def test_a_format_that_is_not_known_is_refused():
+    tree = json.loads(to_json(get("digits")))
+    with pytest.raises(UserError, match=r'here is of the format "muntin recipe/3" and this muntin reads'):
+        from_json(json.dumps(tree | {"format": "muntin recipe/3"}), "here")
+    del tree["format"]
+    with pytest.raises(UserError, match=r'here: format is missing; add "format": "muntin recipe/2"'):
+        from_json(json.dumps(tree), "here")
+
+
 @pytest.mark.parametrize("window", [None, (3, 4), ((4, 4), (2, 2))])
 def test_window_is_one_or_one_a_stage(window):
     recipe = get("digits")
-    recipe = replace(recipe, model=replace(recipe.model, window=window))
+    recipe = replace(recipe, model=recipe.model.with_config(window=window))
     assert from_json(to_json(recipe)) == recipe
 
 
-@pytest.mark.parametrize("heads", [None, 3, (3, 6)])
-def test_heads_are_one_number_or_one_a_stage(heads):
-    recipe = get("digits")
-    recipe = replace(recipe, model=replace(recipe.model, heads=heads))
-    assert from_json(to_json(recipe)) == recipe
+def test_fields_of_a_config_are_those_of_the_models_family():
+    assert ModelChoice(name="vit_tiny_patch16", config={"heads": 3}).config == {"heads": 3}
+    with pytest.raises(UserError, match=r"vit_tiny_patch16: model\.config\.heads is \[3, 6\]; it must be int"):
+        ModelChoice(name="vit_tiny_patch16", config={"heads": (3, 6)})
+
+
+def test_a_field_of_a_config_is_set_and_taken_back():
+    model = ModelChoice(name="vit_tiny_patch16", config={"heads": 3})
+    assert model.with_config(mlp_ratio=2).config == {"heads": 3, "mlp_ratio": 2.0}
+    assert model.with_config(heads=None).config == {}
 
 
 def test_whole_number_serves_where_a_float_is_meant():

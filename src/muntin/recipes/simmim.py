@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from muntin.data import Augment
 from muntin.engine import Optim, Schedule, Training
+from muntin.tasks import SimMIMChoice
 
 from .imagenet import PICTURES, classification, command, starting_from, top1
-from .recipe import About, DataChoice, Masking, ModelChoice, Recipe
+from .recipe import About, DataChoice, ModelChoice, Recipe
 
 PAPER = "SimMIM: A Simple Framework for Masked Image Modeling, 2022, arXiv:2111.09886"
 
@@ -43,7 +44,7 @@ def simmim_swin_base_100ep() -> Recipe:
     cosine = Schedule(kind="cosine", epochs=100, warmup_epochs=10, warmup_lr=1e-6, min_lr=1e-5, warmup_prefix=False)
     return _pretraining(
         "simmim_swin_base_100ep",
-        model=ModelChoice(name="swin_base", window=(6, 6)),
+        model=ModelChoice(name="swin_base", config={"window": (6, 6)}),
         lr=2e-4,
         schedule=cosine,
         metric="82.8 % top-1 after fine-tuning at 192, 83.5 % at 224 (official repository)",
@@ -54,7 +55,7 @@ def simmim_swin_base_800ep() -> Recipe:
     """SimMIM pre-training of Swin-B at 192, 800 epochs: 84.0 top-1 after fine-tuning at 224."""
     return _pretraining(
         "simmim_swin_base_800ep",
-        model=ModelChoice(name="swin_base", window=(6, 6)),
+        model=ModelChoice(name="swin_base", config={"window": (6, 6)}),
         metric="84.0 % top-1 after fine-tuning at 224 (official repository)",
     )
 
@@ -63,7 +64,7 @@ def simmim_swin_large_800ep() -> Recipe:
     """SimMIM pre-training of Swin-L at 192, 800 epochs: 85.4 top-1 after fine-tuning at 224."""
     return _pretraining(
         "simmim_swin_large_800ep",
-        model=ModelChoice(name="swin_large_window12", window=WINDOW_12_AT_192),
+        model=ModelChoice(name="swin_large_window12", config={"window": WINDOW_12_AT_192}),
         metric="85.4 % top-1 after fine-tuning at 224 with window 14 (official repository)",
     )
 
@@ -73,7 +74,7 @@ def simmim_swin_v2_base_800ep() -> Recipe:
     return _pretraining(
         "simmim_swin_v2_base_800ep",
         model=ModelChoice(name="swin_v2_base_window12", drop_path_rate=0.1),
-        masking=Masking(target_window=47),
+        task=SimMIMChoice(target_window=47),
         metric=f"validation loss 0.4588, 85.04 % top-1 after fine-tuning ({HUB})",
     )
 
@@ -82,7 +83,7 @@ def simmim_vit_base_800ep() -> Recipe:
     """SimMIM pre-training of ViT-B at 224, 800 epochs: 83.8 top-1 after fine-tuning at 224."""
     recipe = _pretraining(
         "simmim_vit_base_800ep",
-        model=ModelChoice(name="beit_base", fields='{"shared_bias": true}', drop_path_rate=0.1),
+        model=ModelChoice(name="beit_base", config={"shared_bias": True}, drop_path_rate=0.1),
         metric="83.8 % top-1 after fine-tuning at 224 (official repository)",
         image_size=224,
     )
@@ -91,7 +92,7 @@ def simmim_vit_base_800ep() -> Recipe:
 
 def simmim_finetune_swin_base_100ep() -> Recipe:
     """Swin-B at 192 fine-tuned from its 100 epochs of SimMIM: 82.8 top-1."""
-    model = ModelChoice(name="swin_base", window=(6, 6))
+    model = ModelChoice(name="swin_base", config={"window": (6, 6)})
     return _finetuning("swin_base_100ep", model, top1(82.8), layer_decay=0.9, image_size=192)
 
 
@@ -107,13 +108,14 @@ def simmim_finetune_swin_base_800ep() -> Recipe:
 
 def simmim_finetune_swin_large_800ep() -> Recipe:
     """Swin-L at 224 with window 14 fine-tuned from its 800 epochs of SimMIM at 192: 85.4 top-1."""
-    model = ModelChoice(name="swin_large", window=WINDOW_14_AT_224)
+    model = ModelChoice(name="swin_large", config={"window": WINDOW_14_AT_224})
     return _finetuning("swin_large_800ep", model, top1(85.4), layer_decay=0.7, drop_path_rate=0.2)
 
 
 def simmim_finetune_swin_v2_base_800ep() -> Recipe:
     """Swin V2-B at 224 with window 14 fine-tuned from its 800 epochs of SimMIM at 192: 85.04 top-1."""
-    model = ModelChoice(name="swin_v2_base_window12", window=(14, 14), pretrained_window=WINDOW_12_AT_192)
+    windows = {"window": (14, 14), "pretrained_window": WINDOW_12_AT_192}
+    model = ModelChoice(name="swin_v2_base_window12", config=windows)
     metric = f"85.04 % top-1 on the ImageNet-1K validation set ({HUB})"
     return _finetuning("swin_v2_base_800ep", model, metric, layer_decay=0.75)
 
@@ -139,7 +141,7 @@ def _finetuning(
     recipe = classification(
         replace(model, drop_path_rate=drop_path_rate),
         name=name,
-        preprocess=replace(PICTURES, image_size=(image_size, image_size)),
+        inputs=replace(PICTURES, image_size=(image_size, image_size)),
         optim=Optim(lr=1.25e-3, lr_batch=512, weight_decay=0.05, clip_grad=5.0, layer_decay=layer_decay),
         schedule=Schedule(
             kind="cosine", epochs=100, warmup_epochs=20, warmup_lr=2.5e-7, min_lr=2.5e-7, warmup_prefix=False
@@ -163,17 +165,16 @@ def _pretraining(
     metric: str,
     lr: float = 1e-4,
     schedule: Schedule = MULTISTEP,
-    masking: Masking = Masking(),  # noqa: B008 (frozen)
+    task: SimMIMChoice = SimMIMChoice(),  # noqa: B008 (frozen)
     image_size: int = 192,
 ) -> Recipe:
     return Recipe(
         name=name,
-        task="simmim",
+        task=task,
         model=model,
         data=DataChoice(path=""),
-        preprocess=replace(PICTURES, image_size=(image_size, image_size), interpolation="bilinear"),
+        inputs=replace(PICTURES, image_size=(image_size, image_size), interpolation="bilinear"),
         augment=Augment(crop="resized", crop_scale=(0.67, 1.0), flip=0.5),
-        masking=masking,
         optim=Optim(lr=lr, lr_batch=512, weight_decay=0.05, betas=(0.9, 0.999), clip_grad=5.0),
         schedule=schedule,
         training=Training(batch_size=2048, workers=8),

@@ -22,7 +22,7 @@ def imagenet(model: ModelChoice, *, image_size: int, expected: str, name: str = 
     return classification(
         model,
         name=name,
-        preprocess=replace(PICTURES, image_size=(image_size, image_size)),
+        inputs=replace(PICTURES, image_size=(image_size, image_size)),
         optim=Optim(lr=5e-4, lr_batch=512, weight_decay=0.05, betas=(0.9, 0.999), eps=1e-8, clip_grad=5.0),
         schedule=Schedule(kind="cosine", epochs=300, warmup_epochs=20, warmup_lr=5e-7, min_lr=5e-6, warmup_prefix=True),
         batch_size=1024,
@@ -88,7 +88,7 @@ def finetuning(
     base = imagenet(model, image_size=image_size, expected=expected, name=name, paper=paper)
     return replace(
         base,
-        preprocess=replace(base.preprocess, crop_ratio=0.0) if image_size == 384 else base.preprocess,
+        inputs=replace(base.inputs, crop_ratio=0.0) if image_size == 384 else base.inputs,
         optim=replace(base.optim, lr=2e-5, weight_decay=1e-8),
         schedule=replace(base.schedule, epochs=30, warmup_epochs=5, warmup_lr=2e-8, min_lr=2e-7),
         about=replace(

@@ -108,13 +108,13 @@ def vit_large_patch32_21k_finetune_384() -> Recipe:
 
 
 def finetuning(
-    name: str, model: ModelChoice, *, preprocess: Preprocess, augment: Augment, lr: float, about: About
+    name: str, model: ModelChoice, *, inputs: Preprocess, augment: Augment, lr: float, about: About
 ) -> Recipe:
     """20,000 updates of 512 pictures of ImageNet-1K by SGD, which are eight epochs; 500 of them warm up."""
     return classification(
         model,
         name=name,
-        preprocess=preprocess,
+        inputs=inputs,
         augment=augment,
         optim=Optim(kind="sgd", lr=lr, momentum=0.9, weight_decay=0.0, clip_grad=1.0),
         schedule=Schedule(kind="cosine", clock="update", epochs=8, warmup_epochs=0.2, warmup_lr=0.0, min_lr=0.0),
@@ -137,10 +137,10 @@ def _imagenet(model: str) -> Recipe:
 
 def _imagenet_21k(model: str) -> Recipe:
     """10,000 updates of warm-up are 2.9 epochs. Before the head is a layer as wide as the model; nothing is clipped."""
-    name, representation = f"{model}_21k", f'{{"representation": {TABLE[model][0]}}}'
+    name, representation = f"{model}_21k", {"representation": TABLE[model][0]}
     return _pretraining(
         name,
-        ModelChoice(name=model, dropout=0.1, head_scale=0.0, fields=representation),
+        ModelChoice(name=model, dropout=0.1, head_scale=0.0, config=representation),
         Optim(lr=1e-3, weight_decay=0.03, clip_grad=0.0),
         Schedule(kind="linear_to_min", clock="update", epochs=90, warmup_epochs=2.9, warmup_lr=0.0, min_lr=1e-5),
         command(name, data="IMAGENET_21K"),
@@ -154,7 +154,7 @@ def _pretraining(
     return classification(
         model,
         name=name,
-        preprocess=PICTURES,
+        inputs=PICTURES,
         augment=AUGMENT,
         optim=optim,
         schedule=schedule,
@@ -185,7 +185,7 @@ def _finetuning(name: str, model: str, dropout: float, percent: float) -> Recipe
     return finetuning(
         name,
         ModelChoice(name=model, dropout=dropout, head_scale=0.0),
-        preprocess=PICTURES_384,
+        inputs=PICTURES_384,
         augment=AUGMENT,
         lr=0.03,
         about=About(

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from muntin.data import Augment, Preprocess
 from muntin.engine import Optim, Schedule, Training
+from muntin.tasks import ClassificationChoice, DistillationChoice, SimMIMChoice
 
-from .recipe import About, DataChoice, Masking, ModelChoice, Recipe
+from .recipe import About, DataChoice, ModelChoice, Recipe
 
 MODEL = "swin_v2_tiny_window8"
 PICTURES = Preprocess(image_size=(256, 256), crop_ratio=0.875, interpolation="bicubic")
@@ -20,12 +21,11 @@ def pretrain() -> Recipe:
     """Pre-train a Swin V2-T by SimMIM on a folder of pictures without labels."""
     return Recipe(
         name="pretrain",
-        task="simmim",
+        task=SimMIMChoice(mask_patch=32, mask_ratio=0.6, target_window=47),
         model=ModelChoice(name=MODEL),
         data=DataChoice(path=""),
-        preprocess=PICTURES,
+        inputs=PICTURES,
         augment=Augment(crop="resized", crop_scale=(0.67, 1.0), flip=0.5),
-        masking=Masking(mask_patch=32, mask_ratio=0.6, target_window=47),
         optim=Optim(lr=4e-4, lr_batch=64),
         schedule=Schedule(kind="cosine", epochs=300, warmup_epochs=10, warmup_lr=1e-6, min_lr=1e-5),
         training=Training(batch_size=64, workers=4, eval_every=10, save_every=10),
@@ -43,10 +43,10 @@ def train() -> Recipe:
     """Train a Swin V2-T from scratch on a labelled folder."""
     return Recipe(
         name="train",
-        task="classification",
+        task=ClassificationChoice(),
         model=ModelChoice(name=MODEL, drop_path_rate=0.2),
         data=DataChoice(path=""),
-        preprocess=PICTURES,
+        inputs=PICTURES,
         augment=Augment(
             crop="resized",
             crop_scale=(0.25, 1.0),
@@ -73,10 +73,10 @@ def finetune() -> Recipe:
     """Fine-tune pre-trained weights (a `pretrain` run, a model folder, a weights file) on a labelled folder."""
     return Recipe(
         name="finetune",
-        task="classification",
+        task=ClassificationChoice(),
         model=ModelChoice(name="", drop_path_rate=0.1, from_scratch=False),
         data=DataChoice(path=""),
-        preprocess=PICTURES,
+        inputs=PICTURES,
         augment=Augment(crop="resized", crop_scale=(0.35, 1.0), flip=0.5, randaugment=9, erasing=0.25, smoothing=0.1),
         optim=Optim(lr=3e-4, lr_batch=64, layer_decay=0.85),
         schedule=Schedule(kind="cosine", epochs=50, warmup_epochs=5, warmup_lr=1e-7, min_lr=1e-6),
@@ -97,9 +97,9 @@ def distil() -> Recipe:
     return replace(
         train(),
         name="distil",
-        task="distillation",
+        task=DistillationChoice(),
         model=ModelChoice(name="deit_small_distilled", drop_path_rate=0.1),
-        preprocess=replace(PICTURES, image_size=(224, 224)),
+        inputs=replace(PICTURES, image_size=(224, 224)),
         about=About(
             paper="DeiT, 2020, arXiv:2012.12877, sec. 4: hard distillation through a token",
             command="muntin train distil --data FOLDER --teacher-weights runs/finetuned --out runs/distilled",

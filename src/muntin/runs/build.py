@@ -28,8 +28,16 @@ from muntin.data import (
 from muntin.engine import parallel
 from muntin.errors import UserError
 from muntin.models.backbone import Backbone
-from muntin.recipes.recipe import DistillationChoice, ModelChoice, Recipe
-from muntin.tasks import Classification, Classifier, Distillation, SimMIM, hard_distillation, soft_distillation
+from muntin.recipes import ModelChoice, Recipe
+from muntin.tasks import (
+    Classification,
+    Classifier,
+    Distillation,
+    DistillationChoice,
+    SimMIM,
+    hard_distillation,
+    soft_distillation,
+)
 from muntin.weights.class_map import read_class_map
 from muntin.weights.create import create_model, variant_windows
 from muntin.weights.load import load_weights
@@ -96,7 +104,9 @@ def build(recipe: Recipe, device: torch.device) -> Parts:
 def _sources(recipe: Recipe) -> Splits:
     """The pictures to train on and those held out, as many as the recipe wants."""
     data = recipe.data
-    train, val = open_data(data.path, labelled=recipe.task != "simmim", val_share=data.val_share, seed=data.split_seed)
+    train, val = open_data(
+        data.path, labelled=recipe.task.kind != "simmim", val_share=data.val_share, seed=data.split_seed
+    )
     if data.labels_per_class:
         train = few_labels(train, data.labels_per_class, data.split_seed)
     return Splits(_limited(train, data.limit), val and _limited(val, data.limit))
@@ -118,24 +128,24 @@ def _task(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Task, str, str]:
             num_classes=len(classes),
             drop_path_rate=choice.drop_path_rate,
             dropout=choice.dropout,
-            in_chans=len(recipe.preprocess.mean),
-            **choice.config(),
+            in_chans=len(recipe.inputs.mean),
+            **choice.config,
             **_grid(recipe),
         )
         if choice.head_scale != 1:
             model.reset_classifier(model.num_classes, choice.head_scale)
         task: Task
-        if recipe.task == "simmim":
-            task = SimMIM(model.backbone, recipe.masking.target_window)
-        elif recipe.task == "distillation":
+        if recipe.task.kind == "simmim":
+            task = SimMIM(model.backbone, recipe.task.target_window)
+        elif recipe.task.kind == "distillation":
             teacher, taught_by = find_teacher(recipe, classes)
-            task = _distillation(recipe.distillation, model, teacher, recipe.loss)
+            task = _distillation(recipe.task, model, teacher)
         else:
-            task = Classification(model, recipe.loss)
+            task = Classification(model, recipe.task.loss)
     loaded = ""
     if choice.weights:
         rows = read_class_map(choice.class_map) if choice.class_map else ()
-        scale = variant_windows(choice.name, choice.config())
+        scale = variant_windows(choice.name, choice.config)
         loaded = str(
             load_weights(model, choice.weights, replace_head=True, class_rows=rows, resize="auto", assume_scale=scale)
         )
@@ -148,37 +158,35 @@ def _task(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Task, str, str]:
 
 def _check_adopted(choice: ModelChoice, backbone: Backbone) -> None:
     """What weights decide must not be asked for otherwise: the model would compute something else than is said."""
-    for name in choice.config().keys() & set(ADOPTED):
-        asked, told = choice.config()[name], getattr(backbone.config, name)
+    for name in choice.config.keys() & set(ADOPTED):
+        asked, told = choice.config[name], getattr(backbone.config, name)
         if asked != told:
-            raise UserError(
-                f"--fields asks for {name} {asked}, and {choice.weights} for {told}; leave it out of --fields"
-            )
+            raise UserError(f"--{name.replace('_', '-')} is {asked}, and {choice.weights} needs {told}; leave it out")
 
 
 def _grid(recipe: Recipe) -> dict[str, Any]:
     """Where a model has learned positions (ViT), they are learned for the cells of the recipe's own pictures."""
-    name, fields = recipe.model.name, recipe.model.config()
+    name, fields = recipe.model.name, recipe.model.config
     if not hasattr(catalog.build_config(name, fields), "grid"):
         return {}
     with torch.device("meta"):
         backbone = create_model(name, **fields).backbone
-        cells = backbone.embed(torch.empty(1, backbone.config.in_chans, *recipe.preprocess.image_size))
+        cells = backbone.embed(torch.empty(1, backbone.config.in_chans, *recipe.inputs.image_size))
     return {"grid": tuple(cells.shape[1:-1])}
 
 
-def _distillation(choice: DistillationChoice, model: Classifier, teacher: nn.Module, loss: str) -> Distillation:
+def _distillation(choice: DistillationChoice, model: Classifier, teacher: nn.Module) -> Distillation:
     soft = partial(soft_distillation, temperature=choice.temperature, normalisation=choice.normalisation)
-    imitate = soft if choice.kind == "soft" else hard_distillation
-    return Distillation(model, teacher, imitate=imitate, token=choice.token, alpha=choice.alpha, loss=loss)
+    imitate = soft if choice.imitate == "soft" else hard_distillation
+    return Distillation(model, teacher, imitate=imitate, token=choice.token, alpha=choice.alpha, loss=choice.loss)
 
 
 def _transform(recipe: Recipe, task: nn.Module, augment: Augment | None) -> Transform:
     """From picture to input; without `augment` that of evaluation."""
-    preprocess, masking = recipe.preprocess, recipe.masking
+    preprocess = recipe.inputs
     if isinstance(task, SimMIM):
         generator = MaskGenerator(
-            preprocess.image_size, masking.mask_patch, task.backbone.strides[0], masking.mask_ratio
+            preprocess.image_size, recipe.task.mask_patch, task.backbone.strides[0], recipe.task.mask_ratio
         )
         return mask_transform(preprocess, augment or Augment(), generator)
     return train_transform(preprocess, augment) if augment else eval_transform(preprocess)
@@ -186,7 +194,7 @@ def _transform(recipe: Recipe, task: nn.Module, augment: Augment | None) -> Tran
 
 def _check_divides(recipe: Recipe, stride: int) -> None:
     """SimMIM's decoder paints whole cells of the coarsest level."""
-    height, width = recipe.preprocess.image_size
+    height, width = recipe.inputs.image_size
     if height % stride or width % stride:
         raise UserError(
             f"image_size is {height} x {width}; SimMIM with {recipe.model.name} needs multiples of {stride} pixels"

@@ -10,8 +10,7 @@ from PIL import Image
 
 from muntin.data.loading.order import Order
 from muntin.errors import UserError
-from muntin.recipes import get
-from muntin.recipes.recipe import ModelChoice
+from muntin.recipes import ModelChoice, get
 from muntin.runs import run
 from muntin.runs.build import build
 from muntin.runs.tiny import tiny
@@ -110,8 +109,8 @@ def test_a_share_out_of_range_is_refused(tmp_path):
 )
 def test_positions_are_learned_for_the_cells_that_the_pictures_have(name, fields, size, grid):
     recipe = get("digits")
-    model = ModelChoice(name=name, dim=16, depth=1, **{"heads": 2} | fields)
-    recipe = replace(recipe, model=model, preprocess=replace(recipe.preprocess, image_size=size))
+    model = ModelChoice(name=name, config={"dim": 16, "depth": 1, "heads": 2} | fields)
+    recipe = replace(recipe, model=model, inputs=replace(recipe.inputs, image_size=size))
     backbone = build(recipe, torch.device("cpu")).backbone
     assert backbone.config.grid == grid
     assert backbone.embed(torch.zeros(1, 1, *size)).shape[1:-1] == grid

@@ -123,13 +123,13 @@ def _transfer(trained: Finished, start: Path, out: Path) -> dict[str, float]:
     moved = replace(
         recipe,
         model=ModelChoice(weights=str(start), from_scratch=False, drop_path_rate=recipe.model.drop_path_rate),
-        preprocess=replace(recipe.preprocess, image_size=IMAGE),
+        inputs=replace(recipe.inputs, image_size=IMAGE),
         optim=replace(recipe.optim, lr=recipe.optim.lr / 3),
         schedule=SHORT,
     )
     val = trained.parts.val
     assert val is not None
-    without = measure(task, Loader(val.source, eval_transform(moved.preprocess), batch_size=val.batch_size))["top1"]
+    without = measure(task, Loader(val.source, eval_transform(moved.inputs), batch_size=val.batch_size))["top1"]
     print(f"top-1 {trained.summary['top1']:.2%} as trained, {without:.2%} after the move; now a short fine-tune")
     save_task(task, replace(moved, model=recipe.model), trained.parts.classes, start)
     after = carry_out(moved, out).summary["top1"]
@@ -137,8 +137,7 @@ def _transfer(trained: Finished, start: Path, out: Path) -> dict[str, float]:
 
 
 def _scale(recipe: Recipe) -> dict[str, Any]:
-    assert recipe.model.window is not None
-    return {"window": recipe.model.window[0], "image": recipe.preprocess.image_size[0]}
+    return {"window": recipe.model.config["window"][0], "image": recipe.inputs.image_size[0]}
 
 
 class _Clock:

@@ -19,7 +19,7 @@ def write_demo_report(
     """Write the one report.html of the whole story into `out`."""
     labels = summary["labels_per_class"]
     minutes, seconds = divmod(round(summary["seconds"]["total"]), 60)
-    preprocess, task, val = full.recipe.preprocess, full.parts.task, full.parts.val
+    preprocess, task, val = full.recipe.inputs, full.parts.task, full.parts.val
     assert val is not None  # digits bring a part of their own to hold out
     page = Page("Swin V2 on digits", f"Pre-trained, fine-tuned and transferred in {minutes} min {seconds} s.")
     page.tiles(

@@ -16,7 +16,7 @@ from torch import nn
 from muntin.data import Source
 from muntin.engine import checkpoint, environment
 from muntin.errors import RunError, UserError
-from muntin.recipes.recipe import MAY_CHANGE, Recipe, differences, read_recipe, to_json
+from muntin.recipes import MAY_CHANGE, Recipe, differences, read_recipe, to_json
 from muntin.tasks import Classification
 from muntin.weights.folder import save_model
 
@@ -155,7 +155,7 @@ def save_task(task: nn.Module, recipe: Recipe, classes: tuple[str, ...], folder:
         model,
         kind=kind,
         classes=classes,
-        preprocess=recipe.preprocess.to_dict(),
+        preprocess=recipe.inputs.to_dict(),
     )
 
 

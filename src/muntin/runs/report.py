@@ -36,10 +36,10 @@ def write_report(
     sections.curves(page, {recipe.name: history})
     source, task = (parts.val or parts.train).source, parts.task
     if isinstance(task, SimMIM):
-        add_reconstructions(page, task, parts.val or parts.train, recipe.preprocess)
+        add_reconstructions(page, task, parts.val or parts.train, recipe.inputs)
     else:
-        add_predictions(page, task, source, recipe.preprocess)
-    add_insides(page, {recipe.model.name: task}, source, recipe.preprocess)
+        add_predictions(page, task, source, recipe.inputs)
+    add_insides(page, {recipe.model.name: task}, source, recipe.inputs)
     sections.recipe(page, dataclasses.asdict(recipe))
     sections.environment(page, environment())
     sections.files(page, out)

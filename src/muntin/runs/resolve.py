@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,8 @@ from muntin.errors import UserError
 from muntin.models import SwinV2, SwinV2Config
 from muntin.models.backbone import Backbone
 from muntin.models.swin import effective_windows
-from muntin.recipes.recipe import OVERRIDES, ModelChoice, Recipe
+from muntin.recipes import ModelChoice, Recipe
+from muntin.recipes.recipe import FROM_PICTURES
 from muntin.weights.folder import read_config
 from muntin.weights.load import weights_file
 
@@ -43,10 +43,20 @@ def resolve(recipe: Recipe) -> Recipe:
     saved = _saved(model)
     if saved is None:
         return recipe
-    recipe = replace(recipe, preprocess=_pictures(recipe, saved))
-    if not model.name:
-        model = replace(model, name=saved["model"], **(_overrides(saved) | _chosen(model)))
-    return replace(recipe, model=_keep_scale(model, recipe.preprocess.image_size, saved))
+    recipe = replace(recipe, inputs=_pictures(recipe, saved))
+    model = _named(model, saved)
+    return replace(recipe, model=_keep_scale(model, recipe.inputs.image_size, saved))
+
+
+def with_own_model(model: ModelChoice) -> ModelChoice:
+    """The choice with the model of its weights, where it has weights and names no model."""
+    saved = None if model.name or not model.weights else _saved(model)
+    return _named(model, saved) if saved else model
+
+
+def _named(model: ModelChoice, saved: dict[str, Any]) -> ModelChoice:
+    """The choice with the saved model, if it names none, but for what it sets itself."""
+    return model if model.name else replace(model, name=saved["model"], config=_differing(saved) | model.config)
 
 
 def resolve_again(recipe: Recipe, begun: Recipe) -> Recipe:
@@ -58,13 +68,10 @@ def resolve_again(recipe: Recipe, begun: Recipe) -> Recipe:
     if not model.weights:
         return recipe
     if not model.name:
-        model = replace(model, name=told.name, **(_chosen(told) | _chosen(model)))
-    model = replace(
-        model,
-        pretrained_window=model.pretrained_window or told.pretrained_window,
-        fields=with_fields(told.fields, json.loads(model.fields or "{}")),
-    )
-    return replace(recipe, model=model, preprocess=_normalised_as(recipe.preprocess, begun.preprocess))
+        model = replace(model, name=told.name, config=told.config | model.config)
+    by_weights = {name: told.config[name] for name in (*ADOPTED, "pretrained_window") if name in told.config}
+    model = replace(model, config=by_weights | model.config)
+    return replace(recipe, model=model, inputs=_normalised_as(recipe.inputs, begun.inputs))
 
 
 def with_settings(recipe: Recipe, backbone: Backbone) -> Recipe:
@@ -76,15 +83,11 @@ def with_settings(recipe: Recipe, backbone: Backbone) -> Recipe:
         return recipe
     if isinstance(backbone, SwinV2):
         scale = backbone.scale()
-        return (
-            replace(recipe, model=replace(model, pretrained_window=tuple((h, w) for h, w in scale)))
-            if scale
-            else recipe
-        )
-    asked = catalog.build_config(model.name, model.config())
+        return replace(recipe, model=model.with_config(pretrained_window=scale)) if scale else recipe
+    asked = catalog.build_config(model.name, model.config)
     adopted = {name: getattr(backbone.config, name) for name in ADOPTED if hasattr(asked, name)}
     adopted = {name: value for name, value in adopted.items() if value != getattr(asked, name)}
-    return replace(recipe, model=replace(model, fields=with_fields(model.fields, adopted))) if adopted else recipe
+    return replace(recipe, model=model.with_config(**adopted))
 
 
 def _saved(model: ModelChoice) -> dict[str, Any] | None:
@@ -104,7 +107,7 @@ def _saved(model: ModelChoice) -> dict[str, Any] | None:
 
 def _pictures(recipe: Recipe, saved: dict[str, Any]) -> Preprocess:
     """The recipe's preprocessing. Weights of other channels bring mean and std where it has ImageNet's."""
-    chosen, channels = recipe.preprocess, saved["config"].get("in_chans", 3)
+    chosen, channels = recipe.inputs, saved["config"].get("in_chans", 3)
     if channels == len(chosen.mean):
         return chosen
     trained = _normalised_as(chosen, Preprocess.from_dict(saved["preprocess"]))
@@ -122,31 +125,17 @@ def _normalised_as(chosen: Preprocess, trained: Preprocess) -> Preprocess:
     return chosen if has_own else replace(chosen, mean=trained.mean, std=trained.std)
 
 
-def _chosen(model: ModelChoice) -> dict[str, Any]:
-    """The fields of ModelChoice, out of `OVERRIDES`, that are set."""
-    return {name: value for name in OVERRIDES if (value := getattr(model, name)) is not None}
-
-
-def _overrides(saved: dict[str, Any]) -> dict[str, Any]:
-    """How the saved model differs from its published variant, as fields of ModelChoice."""
-    follow = ("in_chans", "grid")  # from the pictures
-    overrides = {key: value for key, value in saved["config"].items() if key not in follow}
-    if len(set(overrides.get("window", ()))) == 1 and isinstance(overrides["window"][0], tuple):
-        overrides["window"] = overrides["window"][0]  # saved stage by stage, and the same for all
-    others = {key: overrides.pop(key) for key in sorted(overrides.keys() - set(OVERRIDES))}
-    return overrides | ({"fields": with_fields("", others)} if others else {})
-
-
-def with_fields(text: str, more: dict[str, Any]) -> str:
-    """`ModelChoice.fields` with more of them; as it was written where that changes nothing, so that runs resume."""
-    before = json.loads(text or "{}")
-    after = json.dumps(before | more)
-    return text if after == json.dumps(before) else after
+def _differing(saved: dict[str, Any]) -> dict[str, Any]:
+    """How the saved model differs from its published variant, as `ModelChoice.config`."""
+    config = {key: value for key, value in saved["config"].items() if key not in FROM_PICTURES}
+    if len(set(config.get("window", ()))) == 1 and isinstance(config["window"][0], tuple):
+        config["window"] = config["window"][0]  # saved stage by stage, and the same for all
+    return config
 
 
 def _keep_scale(model: ModelChoice, image_size: tuple[int, int], saved: dict[str, Any]) -> ModelChoice:
     """Where a Swin V2 gets other windows than its weights were trained with, those stay the scale of its log-CPB."""
-    config = catalog.build_config(model.name, model.config())
+    config = catalog.build_config(model.name, model.config)
     before = catalog.build_config(saved["model"], saved["config"])
     if not isinstance(config, SwinV2Config) or not isinstance(before, SwinV2Config) or config.pretrained_window:
         return model
@@ -154,7 +143,7 @@ def _keep_scale(model: ModelChoice, image_size: tuple[int, int], saved: dict[str
         before, Preprocess.from_dict(saved["preprocess"]).image_size
     )
     same = len(trained) != len(config.depths) or trained == effective_windows(config, image_size)
-    return model if same else replace(model, pretrained_window=tuple((h, w) for h, w in trained))
+    return model if same else model.with_config(pretrained_window=trained)
 
 
 def _tuples(value: Any) -> Any:

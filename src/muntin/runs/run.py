@@ -23,7 +23,7 @@ from muntin.engine import FitResult, fit, parallel
 from muntin.engine.disk_errors import writing
 from muntin.engine.interruption import terminable
 from muntin.errors import RunError, UserError
-from muntin.recipes.recipe import Recipe, read_recipe, recipe_hash
+from muntin.recipes import Recipe, hash_of_run, read_recipe, recipe_hash
 
 from .build import Parts, build
 from .folder import (
@@ -157,7 +157,7 @@ def _prepare_again(recipe: Recipe, device: torch.device, out: Path) -> tuple[Rec
 
 
 def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
-    val, by = parts.val, "loss" if recipe.task == "simmim" else "top1"
+    val, by = parts.val, "loss" if recipe.task.kind == "simmim" else "top1"
     begun = resume or parallel.rank() > 0  # process 0 alone makes the folder
     with contextlib.nullcontext(lambda: None) if begun else new_run(out, recipe) as forget_old:
         if not begun:
@@ -180,7 +180,7 @@ def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
             best_by=by if val else "",
             higher_is_better=by == "top1",
             resume=resume,
-            recipe=recipe_hash(recipe),
+            recipe=hash_of_run(out) if resume else recipe_hash(recipe),
             on_save=on_save,
         )
 
@@ -203,7 +203,7 @@ def _summary(recipe: Recipe, parts: Parts, result: FitResult, out: Path) -> dict
     best = {f"best_{name}": result.best[name] for name in result.metrics if result.best and name in result.best}
     return {
         "recipe": recipe.name,
-        "task": recipe.task,
+        "task": recipe.task.kind,
         "model": recipe.model.name,
         "parameters": sum(p.numel() for p in result.task.parameters()),
         "epochs": recipe.schedule.epochs,
@@ -218,7 +218,7 @@ def _summary(recipe: Recipe, parts: Parts, result: FitResult, out: Path) -> dict
 
 def _opening(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> str:
     size = sum(p.numel() for p in parts.task.parameters())
-    height, width = recipe.preprocess.image_size
+    height, width = recipe.inputs.image_size
     held_out = f", {len(parts.val.source):,} held out" if parts.val else ""
     kinds = f" in {len(parts.classes)} classes" if parts.classes else " without labels"
     begin = f"{recipe.model.weights}: {parts.loaded}" if parts.loaded else "random, from scratch"
@@ -236,9 +236,9 @@ def _opening(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> str:
 def _closing(recipe: Recipe, summary: dict[str, Any], out: Path) -> str:
     """The result, the report, and the next command to try."""
     data = recipe.data.path
-    if recipe.task == "simmim":
+    if recipe.task.kind == "simmim":
         result = f"loss on masked pixels {summary['loss' if 'loss' in summary else 'train_loss']:.4f}"
-        height, width = recipe.preprocess.image_size
+        height, width = recipe.inputs.image_size
         data = data if data == "digits" else "LABELLED_FOLDER"
         then = f"muntin train finetune --weights {out} --data {data} --image-size {height} {width}"
     else:

@@ -25,7 +25,7 @@ def find_teacher(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, s
     normalisation. The size of the pictures is the student's: a teacher is asked about the very same ones.
     Raises UserError where nobody is named, where classes or channels differ, and where weights do not fit.
     """
-    choice = recipe.distillation
+    choice = recipe.task
     if choice.teacher_weights:
         try:
             beside = config_beside(weights_file(choice.teacher_weights))
@@ -43,12 +43,12 @@ def find_teacher(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, s
 
 
 def _saved(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, str]:
-    place, asked = recipe.distillation.teacher_weights, recipe.distillation.teacher
+    place, asked = recipe.task.teacher_weights, recipe.task.teacher
     saved = load_model(place)
     if asked and catalog.entry(asked).name != saved.name:
         raise UserError(f"{place} holds a {saved.name} and not a {asked}; leave --teacher out")
     _check_classes(saved.classes, classes, place)
-    theirs, ours = Preprocess.from_dict(saved.preprocess), recipe.preprocess
+    theirs, ours = Preprocess.from_dict(saved.preprocess), recipe.inputs
     if len(theirs.mean) != len(ours.mean):
         raise UserError(
             f"the teacher of {place} takes {len(theirs.mean)} channel(s) and the student gets {len(ours.mean)}; give "
@@ -61,7 +61,7 @@ def _saved(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, str]:
 
 
 def _bare(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, str]:
-    name, file = recipe.distillation.teacher, recipe.distillation.teacher_weights
+    name, file = recipe.task.teacher, recipe.task.teacher_weights
     if not name:
         raise UserError(f"{file} has no config.json beside it: say which model the weights are of, --teacher NAME")
     try:
@@ -74,9 +74,7 @@ def _named(recipe: Recipe, classes: int, file: str | None = None) -> nn.Module:
     """A model of the catalog for the recipe's pictures; untrained ones are drawn from the recipe's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
-        return create_model(
-            recipe.distillation.teacher, num_classes=classes, weights=file, in_chans=len(recipe.preprocess.mean)
-        )
+        return create_model(recipe.task.teacher, num_classes=classes, weights=file, in_chans=len(recipe.inputs.mean))
 
 
 def _check_classes(theirs: tuple[str, ...], ours: tuple[str, ...], place: str) -> None:

@@ -8,12 +8,11 @@ import torch
 
 from muntin.data import Augment
 from muntin.errors import UserError
-from muntin.recipes import get
-from muntin.recipes.recipe import ModelChoice, Recipe
+from muntin.recipes import ModelChoice, Recipe, get
 from muntin.runs import run
 from muntin.runs.build import build
 from muntin.runs.resolve import resolve
-from muntin.tasks import Distillation, Renormalised
+from muntin.tasks import ClassificationChoice, Distillation, Renormalised
 from muntin.weights.folder import load_model, save_model
 
 CPU = torch.device("cpu")
@@ -26,12 +25,12 @@ def small(recipe: Recipe, **choice) -> Recipe:
         fields = {"dims": (8, 16), "depths": (1, 1)}
     return replace(
         recipe,
-        model=replace(recipe.model, **fields),
+        model=replace(recipe.model, config=fields),
         data=replace(recipe.data, limit=60),
         augment=Augment(smoothing=0.1),
         schedule=replace(recipe.schedule, epochs=1, warmup_epochs=0),
         training=replace(recipe.training, batch_size=30),
-        distillation=replace(recipe.distillation, **choice),
+        task=replace(recipe.task, **choice),
     )
 
 
@@ -76,7 +75,7 @@ def test_a_distilled_model_is_fine_tuned_larger_with_its_teacher(teacher, tmp_pa
     larger = replace(
         recipe,
         model=ModelChoice(weights=str(tmp_path / "run")),
-        preprocess=replace(recipe.preprocess, image_size=(36, 36)),
+        inputs=replace(recipe.inputs, image_size=(36, 36)),
     )
     summary = run(larger, tmp_path / "larger", quiet=True)
     assert summary["train_loss"] > 0
@@ -89,9 +88,9 @@ def test_a_distilled_model_is_fine_tuned_larger_with_its_teacher(teacher, tmp_pa
 
 
 def test_kind_alpha_and_temperature_reach_the_loss(teacher):
-    recipe = small(get("digits_distil"), teacher_weights=str(teacher), kind="soft", temperature=3.0, alpha=0.25)
+    recipe = small(get("digits_distil"), teacher_weights=str(teacher), imitate="soft", temperature=3.0, alpha=0.25)
     task = build(recipe, CPU).task.train()
-    textbook = replace(recipe, distillation=replace(recipe.distillation, normalisation="textbook"))
+    textbook = replace(recipe, task=replace(recipe.task, normalisation="textbook"))
     other = build(textbook, CPU).task.train()
     batch = {"image": torch.randn(4, 1, 24, 24), "label": torch.arange(4)}
     official, usual = task(batch)["distillation"], other(batch)["distillation"]
@@ -107,7 +106,7 @@ def test_a_teacher_of_another_normalisation_sees_pictures_on_its_own_scale(teach
     network = build(small(get("digits_distil"), teacher_weights=str(other)), CPU).task.teacher
     assert isinstance(network, Renormalised)
     pixels = torch.rand(1, 1, 24, 24)
-    mean, std = get("digits_distil").preprocess.mean[0], get("digits_distil").preprocess.std[0]
+    mean, std = get("digits_distil").inputs.mean[0], get("digits_distil").inputs.std[0]
     torch.testing.assert_close(network((pixels - mean) / std), load_model(other).model((pixels - 0.5) / 0.25))
 
 
@@ -152,15 +151,13 @@ def test_token_and_model_must_fit(teacher):
     with pytest.raises(UserError, match="the student has no distillation head"):
         build(plain, CPU)
     with pytest.raises(UserError, match="would learn nothing"):
-        build(replace(recipe, distillation=replace(recipe.distillation, token=False)), CPU)
-    assert isinstance(
-        build(replace(plain, distillation=replace(plain.distillation, token=False)), CPU).task, Distillation
-    )
+        build(replace(recipe, task=replace(recipe.task, token=False)), CPU)
+    assert isinstance(build(replace(plain, task=replace(plain.task, token=False)), CPU).task, Distillation)
 
 
 def test_a_fresh_head_is_scaled():
     recipe = small(get("digits_distil"))
-    recipe = replace(recipe, task="classification", model=replace(recipe.model, head_scale=0.0))
+    recipe = replace(recipe, task=ClassificationChoice(), model=replace(recipe.model, head_scale=0.0))
     readout = build(recipe, CPU).task.model.readout
     assert not any(head.weight.any() for head in readout.heads())
     recipe = replace(recipe, model=replace(recipe.model, head_scale=0.5))
@@ -168,6 +165,6 @@ def test_a_fresh_head_is_scaled():
 
 
 def test_binary_cross_entropy_is_chosen_by_the_recipe():
-    recipe = replace(get("digits"), augment=Augment(), loss="binary_cross_entropy")
+    recipe = replace(get("digits"), augment=Augment(), task=ClassificationChoice(loss="binary_cross_entropy"))
     parts = build(recipe, CPU)
     assert list(parts.task(next(iter(parts.train.epoch(0))))) == ["binary_cross_entropy"]

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from muntin import catalog
-from muntin.recipes.recipe import OVERRIDES, ModelChoice, Recipe
-
-from .resolve import with_fields
+from muntin.recipes import ModelChoice, Recipe
 
 SIDE = 32  # pixels
 PICTURES = 60
 REPEATED = 256  # pictures of an epoch that repeats them: whole blocks of this many
-TEACHER = "deit_tiny"
 
 
 def tiny(recipe: Recipe) -> Recipe:
@@ -21,17 +18,14 @@ def tiny(recipe: Recipe) -> Recipe:
     Two epochs of `PICTURES` digits of 32 x 32 pixels, for the family's small model.
     What needs weights and has none starts from scratch, and a teacher that is missing is an untrained one.
     """
-    masking, schedule, training, teaching = recipe.masking, recipe.schedule, recipe.training, recipe.distillation
-    if recipe.task == "distillation":
-        teaching = replace(teaching, teacher=teaching.teacher or TEACHER, untrained_teacher=True)
+    schedule, training = recipe.schedule, recipe.training
     return replace(
         recipe,
         name=f"{recipe.name}_tiny",
+        task=recipe.task.tiny(),
         model=_model(recipe.model),
         data=replace(recipe.data, path="digits", limit=PICTURES if recipe.augment.repeats == 1 else REPEATED),
-        preprocess=replace(recipe.preprocess, image_size=(SIDE, SIDE)),
-        masking=replace(masking, mask_patch=8, target_window=min(masking.target_window, 7)),
-        distillation=teaching,
+        inputs=replace(recipe.inputs, image_size=(SIDE, SIDE)),
         schedule=replace(
             schedule,
             epochs=2,
@@ -52,7 +46,6 @@ def _model(choice: ModelChoice) -> ModelChoice:
     name = choice.name or "swin_v2_tiny_window8"
     found = catalog.entry(name)
     small = {field: value for field, value in found.family.small.items() if field != "grid"}  # follows the pictures
-    if scale := choice.pretrained_window or getattr(found.config, "pretrained_window", None):
+    if scale := choice.config.get("pretrained_window") or getattr(found.config, "pretrained_window", None):
         small["pretrained_window"] = scale[: len(small["depths"])]
-    sizes = {field: small.pop(field) for field in OVERRIDES if field in small}
-    return replace(choice, name=name, from_scratch=True, fields=with_fields(choice.fields, small), **sizes)
+    return replace(choice, name=name, from_scratch=True).with_config(**small)

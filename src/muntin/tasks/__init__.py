@@ -2,6 +2,7 @@ from .classification import LOSSES as LOSSES
 from .classification import Classification as Classification
 from .classification import ClassificationChoice as ClassificationChoice
 from .classification import Classifier as Classifier
+from .classification import Loss as Loss
 from .distillation import Distillation as Distillation
 from .distillation import DistillationChoice as DistillationChoice
 from .distillation import Renormalised as Renormalised
@@ -20,6 +21,7 @@ __all__ = [
     "Classifier",
     "Distillation",
     "DistillationChoice",
+    "Loss",
     "Renormalised",
     "SimMIM",
     "SimMIMChoice",

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muntin.errors import unknown
+from muntin.data import Augment
+from muntin.errors import UserError, unknown
 from muntin.heads import PooledReadout, Readout
 from muntin.models.backbone import Backbone, Features
 
@@ -24,6 +25,23 @@ class ClassificationChoice:
     kind: Literal["classification"] = field(default="classification", init=False)
     loss: Loss = "cross_entropy"
     """Against the labels: softmax cross-entropy, or a yes or no for each class, where any share above 0 is a yes."""
+
+    def check(self, augment: Augment) -> None:
+        """Raise UserError where the loss cannot learn from the targets that this augmentation makes."""
+        check_targets(self.loss, augment)
+
+    def tiny(self) -> ClassificationChoice:
+        """The choice for small pictures and a trial."""
+        return self
+
+
+def check_targets(loss: Loss, augment: Augment) -> None:
+    """Raise UserError for smoothed targets of a loss that takes every share of a class for a yes."""
+    if loss == "binary_cross_entropy" and augment.smoothing:
+        raise UserError(
+            f"binary_cross_entropy counts every class with a share above 0 as present, and smoothing "
+            f"{augment.smoothing:g} gives each class one: set --smoothing 0, or --loss cross_entropy"
+        )
 
 
 class Classifier(nn.Module):

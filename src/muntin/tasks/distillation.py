@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from muntin.data import Augment
 from muntin.errors import UserError, refuse, unknown
 from muntin.heads import DistilledReadout
 
-from .classification import Classification, Classifier, Loss
+from .classification import Classification, Classifier, Loss, check_targets
 
 Normalisation = Literal["official", "textbook"]
+TINY_TEACHER = "deit_tiny"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,14 @@ class DistillationChoice:
         if not 0 < self.temperature < math.inf:
             wrong.append(f"temperature is {self.temperature}; it must be above 0")
         refuse("task", wrong)
+
+    def check(self, augment: Augment) -> None:
+        """Raise UserError where the loss cannot learn from the targets that this augmentation makes."""
+        check_targets(self.loss, augment)
+
+    def tiny(self) -> DistillationChoice:
+        """The choice for a trial: a teacher that is missing is an untrained one."""
+        return replace(self, teacher=self.teacher or TINY_TEACHER, untrained_teacher=True)
 
 
 def hard_distillation(logits: Tensor, teacher_logits: Tensor) -> Tensor:

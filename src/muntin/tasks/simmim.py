@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from muntin.data import Augment
 from muntin.errors import UserError, refuse
 from muntin.models.backbone import Backbone
 from muntin.ops.cached import without_autocast
@@ -42,6 +43,13 @@ class SimMIMChoice:
         if self.target_window and (self.target_window < 3 or self.target_window % 2 == 0):
             wrong.append(f"target_window is {self.target_window}; it must be 0 or odd, from 3")
         refuse("task", wrong)
+
+    def check(self, augment: Augment) -> None:
+        """Every augmentation of pictures will do; mixing them is refused where it would take place."""
+
+    def tiny(self) -> SimMIMChoice:
+        """The choice for pictures of 32 x 32 pixels."""
+        return replace(self, mask_patch=8, target_window=min(self.target_window, 7))
 
 
 class SimMIM(nn.Module):

@@ -1,0 +1,198 @@
+"""A recipe as the form that the command line fills in. What is typed is read twice.
+
+First the task, the model and the weights, which decide what fields there are. Then everything, on a form with the
+fields of this task and of this model, each with its type, its doc and the value it has.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields, make_dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from muntin import catalog
+from muntin.errors import UserError
+from muntin.recipes import ModelChoice, Recipe
+from muntin.recipes.recipe import FROM_PICTURES
+from muntin.recipes.typed import field_types
+from muntin.runs.resolve import with_own_model
+from muntin.tasks import CHOICES, TaskChoice
+
+from .epochs import keep_shape
+from .fields import dashed, first_values, full_names, negated, override
+
+RENAMED = {  # how flags began while a recipe had the fields of all tasks, and how they do now
+    "preprocess.": "inputs.",
+    "masking.": "task.",
+    "distillation.kind": "task.imitate",
+    "distillation.": "task.",
+}
+
+
+def fill_in(recipe: Recipe, arguments: list[str], prog: str, about: str) -> Recipe:
+    """The recipe with the fields that `arguments` name replaced.
+
+    Raises UserError for an unknown field, naming the nearest; for a field of another task or model, naming whose it is;
+    and for a value of the wrong type. `--help` among the arguments ends with SystemExit(0).
+    """
+    arguments = [_renamed(token) for token in arguments]
+    typed = first_values(arguments)
+    task, model = _chosen_task(recipe.task, typed), _chosen_model(recipe.model, typed)
+    blank = _blank(recipe, task, model)
+    arguments = full_names(type(blank), arguments, prog, _elsewhere(task, model))
+    given = first_values(arguments)
+    filled = override(keep_shape(blank, given), arguments, prog, about)
+    try:
+        return _recipe(filled, recipe, task, model, given)
+    except UserError as error:
+        raise UserError(f"{error} ({prog} --help)") from None
+
+
+def _renamed(token: str) -> str:
+    old = next((old for old in RENAMED if token.startswith(f"--{old}")), None)
+    return f"--{RENAMED[old]}{token.removeprefix(f'--{old}')}" if old else token
+
+
+def _chosen_task(choice: TaskChoice, typed: Mapping[str, str]) -> TaskChoice:
+    """The task that is asked for, with what it shares with the recipe's own."""
+    kind = typed.get("task", typed.get("task.kind", ""))
+    if kind not in CHOICES or kind == choice.kind:
+        return choice
+    shared = {
+        f.name: value for f in fields(CHOICES[kind]) if f.init and (value := vars(choice).get(f.name)) is not None
+    }
+    return CHOICES[kind](**shared)
+
+
+def _chosen_model(choice: ModelChoice, typed: Mapping[str, str]) -> ModelChoice:
+    """The model that is asked for, or that of the weights, with what it can have of the recipe's config."""
+    name = typed.get("model", typed.get("model.name", "")) or choice.name
+    weights = typed.get("weights", typed.get("model.weights", "")) or choice.weights
+    kept = {field: value for field, value in choice.config.items() if not name or _fits(name, field, value)}
+    return with_own_model(replace(choice, name=name, weights=weights, config=kept))
+
+
+def _fits(model: str, field: str, value: Any) -> bool:
+    catalog.entry(model)  # an unknown model is refused
+    try:
+        return bool(ModelChoice(name=model, config={field: value}))
+    except UserError:
+        return False
+
+
+def _config_types(model: str) -> dict[str, Any]:
+    """The fields of a model's config that can be chosen, with their types."""
+    kinds = field_types(catalog.entry(model).family.config)
+    return {name: kind for name, kind in kinds.items() if name not in FROM_PICTURES}
+
+
+def _blank(recipe: Recipe, task: TaskChoice, model: ModelChoice) -> Any:
+    """A dataclass like the recipe, for this task, where the fields of the model's config stand in the group `model`.
+
+    A field of the recipe's config that the model has not is there to be taken back, by None.
+    """
+    import tyro  # not at the top: only a form needs it
+
+    kinds: dict[str, Any] = {"config": ClassVar[Any]}  # no field of the form
+    values = {name: value for name, value in vars(recipe.model).items() if name != "config"}
+    for name in recipe.model.config:
+        kinds[name], values[name] = Annotated[None, tyro.conf.arg(help="Not of this model: None leaves it out.")], None
+    if model.name:
+        docs = _comments(catalog.entry(model.name).family.config)
+        built = catalog.build_config(model.name, model.config)
+        for name, kind in _config_types(model.name).items():
+            free = kind if kind is bool else _sized(kind, len(recipe.inputs.image_size)) | None  # None: as published
+            kinds[name] = Annotated[free, tyro.conf.arg(help=docs.get(name, ""))]
+            values[name] = getattr(built, name)
+    kind = Annotated[Literal[tuple(CHOICES)], tyro.conf.arg(help="What is learnt.")]
+    groups = {
+        "task": _variant(type(task), {"kind": kind}, vars(task)),
+        "model": _variant(ModelChoice, kinds, values),
+    }
+    return _variant(Recipe, {name: type(group) for name, group in groups.items()}, vars(recipe) | groups)
+
+
+def _variant(base: type, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+    """An instance of a dataclass like `base` with these fields besides, or instead; it checks no values."""
+    unchecked = {"__post_init__": lambda self: None}
+    form = make_dataclass(base.__name__, kinds.items(), bases=(base,), namespace=unchecked, frozen=True, kw_only=True)
+    return form(**values)
+
+
+def _sized(kind: Any, axes: int) -> Any:
+    """`kind`, where it may be sizes in a row, with sizes of `axes` numbers: bare numbers do not say where one ends."""
+    parts = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    size, sizes = tuple[(int,) * axes], tuple[tuple[int, ...], ...]
+    if sizes not in parts:
+        return kind
+    exact = {tuple[int, ...]: size, sizes: tuple[size, ...]}
+    return functools.reduce(operator.or_, [exact.get(part, part) for part in parts])
+
+
+def _comments(config: type) -> dict[str, str]:
+    """What the source of a config says beside each field, or in the line above it."""
+    found: dict[str, str] = {}
+    for group in reversed(config.__mro__[:-1]):
+        above = ""
+        for line in inspect.getsource(group).splitlines():
+            code, _, comment = line.partition("# ")
+            if field := re.match(r"    (\w+): ", code):
+                found[field[1]] = comment or above or found.get(field[1], "")
+            above = comment if not code.strip() else ""
+    return found
+
+
+def _elsewhere(task: TaskChoice, model: ModelChoice) -> dict[str, str]:
+    """What to say to flags that other tasks and models have."""
+    tasks: dict[str, list[str]] = {}
+    for kind, choice in CHOICES.items():
+        for flag in _flags("task", field_types(choice)):
+            tasks.setdefault(flag, []).append(kind)
+    found = {
+        flag: f"is a field of the task {' or '.join(kinds)}, and this one is {task.kind}: leave it out"
+        for flag, kinds in tasks.items()
+    }
+    families: dict[str, list[str]] = {}
+    for name, family in catalog.FAMILIES.items():
+        for flag in _flags("model", field_types(family.config)):
+            families.setdefault(flag, []).append(name)
+    instead = f"{model.name} has no such field: leave it out" if model.name else "give --model or --weights, too"
+    found |= {flag: f"is a field of {', '.join(names)}; {instead}" for flag, names in families.items()}
+    found |= dict.fromkeys(_flags("model", dict.fromkeys(FROM_PICTURES)), "follows from the pictures: leave it out")
+    return found | {"model.fields": "is one flag a field today, such as --gelu erf"}
+
+
+def _flags(group: str, kinds: Mapping[str, Any]) -> list[str]:
+    """How the fields of a group are typed."""
+    flags = {f"{group}.{dashed(name)}": kind for name, kind in kinds.items()}
+    return [*flags, *(negated(flag) for flag, kind in flags.items() if kind is bool)]
+
+
+def _recipe(filled: Any, recipe: Recipe, task: TaskChoice, model: ModelChoice, given: Mapping[str, str]) -> Recipe:
+    """What was filled in, as a recipe whose config has what the recipe sets and what was given."""
+    kinds = _config_types(model.name) if model.name else {}
+    config = dict(recipe.model.config)
+    for name in [*kinds, *config]:
+        flag = f"model.{dashed(name)}"
+        if flag in given or negated(flag) in given:
+            config[name] = getattr(filled.model, name)
+        elif name in config and name not in model.config:
+            raise UserError(
+                f"{name} is {config[name]} in the recipe '{recipe.name}', which a {model.name} cannot have: give "
+                f"--{dashed(name)} too, with another value or None"
+            )
+    config = {name: value for name, value in config.items() if value is not None}
+    chosen = ModelChoice(**_values(filled.model, ModelChoice, but=("config",)), config=config)
+    parts = {"task": type(task)(**_values(filled.task, type(task))), "model": chosen}
+    return Recipe(**_values(filled, Recipe, but=tuple(parts)), **parts)
+
+
+def _values(filled: Any, group: type, but: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The values for the constructor of a group."""
+    return {f.name: getattr(filled, f.name) for f in fields(group) if f.init and f.name not in but}
