@@ -73,7 +73,7 @@ def first_values(arguments: list[str]) -> dict[str, str]:
     return found
 
 
-def _kinds(tree: type, prefix: str = "") -> dict[str, Any]:
+def _kinds(tree: Any, prefix: str = "") -> dict[str, Any]:
     """The types of all fields of a dataclass tree, by their full names as they are typed: `optim.lr`."""
     found: dict[str, Any] = {}
     kinds = typing.get_type_hints(tree)

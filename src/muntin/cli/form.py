@@ -7,17 +7,18 @@ fields of this task and of this model, each with its type, its doc and the value
 from __future__ import annotations
 
 import functools
-import inspect
 import operator
-import re
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, make_dataclass, replace
+from types import GenericAlias
 from typing import Annotated, Any, ClassVar, Literal
 
 from muntin import catalog
 from muntin.errors import UserError
+from muntin.models.fields import Field, fields_of
+from muntin.ops.grouping import Size
 from muntin.recipes import ModelChoice, Recipe
 from muntin.recipes.recipe import FROM_PICTURES
 from muntin.recipes.typed import field_types
@@ -86,10 +87,10 @@ def _fits(model: str, field: str, value: Any) -> bool:
         return False
 
 
-def _config_types(model: str) -> dict[str, Any]:
-    """The fields of a model's config that can be chosen, with their types."""
-    kinds = field_types(catalog.entry(model).family.config)
-    return {name: kind for name, kind in kinds.items() if name not in FROM_PICTURES}
+def _config_fields(model: str) -> list[Field]:
+    """The fields of a model's config that can be chosen; none for no name."""
+    every = fields_of(catalog.entry(model).family.config) if model else []
+    return [field for field in every if field.name not in FROM_PICTURES]
 
 
 def _blank(recipe: Recipe, task: TaskChoice, model: ModelChoice) -> Any:
@@ -103,13 +104,10 @@ def _blank(recipe: Recipe, task: TaskChoice, model: ModelChoice) -> Any:
     values = {name: value for name, value in vars(recipe.model).items() if name != "config"}
     for name in recipe.model.config:
         kinds[name], values[name] = Annotated[None, tyro.conf.arg(help="Not of this model: None leaves it out.")], None
-    if model.name:
-        docs = _comments(catalog.entry(model.name).family.config)
-        built = catalog.build_config(model.name, model.config)
-        for name, kind in _config_types(model.name).items():
-            free = kind if kind is bool else _sized(kind, len(recipe.inputs.image_size)) | None  # None: as published
-            kinds[name] = Annotated[free, tyro.conf.arg(help=docs.get(name, ""))]
-            values[name] = getattr(built, name)
+    built = catalog.build_config(model.name, model.config) if model.name else None
+    for name, kind, _, doc in _config_fields(model.name):
+        free = kind if kind is bool else _sized(kind, len(recipe.inputs.image_size)) | None  # None: as published
+        kinds[name], values[name] = Annotated[free, tyro.conf.arg(help=doc)], getattr(built, name)
     kind = Annotated[Literal[tuple(CHOICES)], tyro.conf.arg(help="What is learnt.")]
     groups = {
         "task": _variant(type(task), {"kind": kind}, vars(task)),
@@ -128,24 +126,11 @@ def _variant(base: type, kinds: Mapping[str, Any], values: Mapping[str, Any]) ->
 def _sized(kind: Any, axes: int) -> Any:
     """`kind`, where it may be sizes in a row, with sizes of `axes` numbers: bare numbers do not say where one ends."""
     parts = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
-    size, sizes = tuple[(int,) * axes], tuple[tuple[int, ...], ...]
-    if sizes not in parts:
+    if tuple[Size, ...] not in parts:
         return kind
-    exact = {tuple[int, ...]: size, sizes: tuple[size, ...]}
+    size: Any = GenericAlias(tuple, (int,) * axes)
+    exact = {Size: size, tuple[Size, ...]: GenericAlias(tuple, (size, ...))}
     return functools.reduce(operator.or_, [exact.get(part, part) for part in parts])
-
-
-def _comments(config: type) -> dict[str, str]:
-    """What the source of a config says beside each field, or in the line above it."""
-    found: dict[str, str] = {}
-    for group in reversed(config.__mro__[:-1]):
-        above = ""
-        for line in inspect.getsource(group).splitlines():
-            code, _, comment = line.partition("# ")
-            if field := re.match(r"    (\w+): ", code):
-                found[field[1]] = comment or above or found.get(field[1], "")
-            above = comment if not code.strip() else ""
-    return found
 
 
 def _elsewhere(task: TaskChoice, model: ModelChoice) -> dict[str, str]:
@@ -176,9 +161,8 @@ def _flags(group: str, kinds: Mapping[str, Any]) -> list[str]:
 
 def _recipe(filled: Any, recipe: Recipe, task: TaskChoice, model: ModelChoice, given: Mapping[str, str]) -> Recipe:
     """What was filled in, as a recipe whose config has what the recipe sets and what was given."""
-    kinds = _config_types(model.name) if model.name else {}
     config = dict(recipe.model.config)
-    for name in [*kinds, *config]:
+    for name in [*(field.name for field in _config_fields(model.name)), *recipe.model.config]:
         flag = f"model.{dashed(name)}"
         if flag in given or negated(flag) in given:
             config[name] = getattr(filled.model, name)
@@ -188,11 +172,11 @@ def _recipe(filled: Any, recipe: Recipe, task: TaskChoice, model: ModelChoice, g
                 f"--{dashed(name)} too, with another value or None"
             )
     config = {name: value for name, value in config.items() if value is not None}
-    chosen = ModelChoice(**_values(filled.model, ModelChoice, but=("config",)), config=config)
+    chosen = ModelChoice(**_values(filled.model, ModelChoice), config=config)
     parts = {"task": type(task)(**_values(filled.task, type(task))), "model": chosen}
-    return Recipe(**_values(filled, Recipe, but=tuple(parts)), **parts)
+    return Recipe(**_values(filled, Recipe) | parts)
 
 
-def _values(filled: Any, group: type, but: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The values for the constructor of a group."""
-    return {f.name: getattr(filled, f.name) for f in fields(group) if f.init and f.name not in but}
+def _values(filled: Any, group: Any) -> dict[str, Any]:
+    """The values for the constructor of a group that were filled in."""
+    return {f.name: vars(filled)[f.name] for f in fields(group) if f.init and f.name in vars(filled)}

@@ -141,7 +141,7 @@ def test_help_shows_what_this_task_and_model_have_with_docs(capsys):
         "Side of a masked square",
     ):
         assert words in shown
-    for words in ("--model.window", "tokens, for all stages or one window a stage (default: 3 3)"):
+    for words in ("--model.window", "Tokens along each axis of a window"):
         assert words in shown
     for words in ("teacher", "--task.loss", "--model.depth ", "in-chans", "--model.config"):
         assert words not in shown

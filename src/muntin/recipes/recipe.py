@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 from muntin import catalog
 from muntin.data import Augment, Preprocess
 from muntin.engine import Optim, Schedule, Training
 from muntin.errors import UserError, refuse, unknown
+from muntin.models.fields import Shape, check_field
 from muntin.tasks import TaskChoice
 
-from .typed import field_types, typed
+from .typed import as_tuples, typed
 
 FROM_PICTURES = ("in_chans", "grid")  # fields of models' configs that nobody chooses
 
@@ -146,13 +147,17 @@ class Recipe:
 
 
 def _typed_config(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with every value as the model's family types it."""
+    """`config` with every value as the model's family types it. Raises UserError for what it does not have or allow."""
     entry = catalog.entry(model)
-    kinds = field_types(entry.family.config)
+    kinds = get_type_hints(entry.family.config, include_extras=True)
     known = [f"model.config.{name}" for name in kinds if name not in FROM_PICTURES]
-    for name in config:
+    values = {}
+    for name, value in config.items():
+        full = f"model.config.{name}"
         if name in FROM_PICTURES:
-            raise UserError(f"model.config.{name} follows from the pictures; leave it out")
-        if f"model.config.{name}" not in known:
-            raise unknown(f"field of {entry.name}", f"model.config.{name}", known)
-    return {name: typed(kinds[name], value, f"model.config.{name}", entry.name) for name, value in config.items()}
+            raise UserError(f"{full} follows from the pictures; leave it out")
+        if full not in known:
+            raise unknown(f"field of {entry.name}", full, known)
+        check_field(full, as_tuples(value), kinds[name], Shape())
+        values[name] = typed(kinds[name], value, full, entry.name)
+    return values

@@ -34,10 +34,18 @@ def changed(recipe="digits", **values) -> str:
         ({"model": {"drop_path_rate": 1.0}}, "drop_path_rate is 1.0"),
         ({"model": {"dropout": 1.0}}, "dropout is 1.0; it must be at least 0 and below 1"),
         ({"model": {"head_scale": -1.0}}, "head_scale is -1.0; it must be at least 0"),
-        ({"model": {"config": {"depths": [2, "2"]}}}, 'model.config.depths is "2"; it must be int'),
-        ({"model": {"config": {"window": 3.5}}}, "model.config.window is 3.5; it must be tuple[int, ...] | tuple"),
-        ({"model": {"config": {"mlp_ratio": "4"}}}, 'swin_v2_tiny_window8: model.config.mlp_ratio is "4"'),
-        ({"model": {"config": {"small_map": "srhink"}}}, "must be Literal['shrink', 'keep']"),
+        ({"model": {"config": {"depths": [2, "2"]}}}, "model.config.depths is (2, '2'); it must be a tuple with one"),
+        ({"model": {"config": {"window": 3.5}}}, "model.config.window is 3.5; it must be 1 to 3 whole numbers"),
+        ({"model": {"config": {"mlp_ratio": "4"}}}, "model.config.mlp_ratio is '4'; it must be a number from 0"),
+        (
+            {"model": {"config": {"small_map": "srhink"}}},
+            "unknown model.config.small_map 'srhink': did you mean shrink",
+        ),
+        ({"model": {"config": {"patch": [0, 4]}}}, "model.config.patch is (0, 4); it must be 1 to 3 whole numbers"),
+        ({"model": {"config": {"window": [[3, 3], [3, 0]]}}}, "model.config.window is ((3, 3), (3, 0))"),
+        ({"model": {"config": {"depths": []}}}, "model.config.depths is (); it must be a tuple with one entry a stage"),
+        ({"model": {"config": {"heads": 0}}}, "model.config.heads is 0"),
+        ({"model": {"config": {"dim": 0}}}, "model.config.dim is 0; it must be a whole number from 1"),
         ({"model": {"config": {"windw": [3, 3]}}}, "'model.config.windw': did you mean model.config.window"),
         ({"model": {"config": {"depth": 3}}}, "unknown field of swin_v2_tiny_window8 'model.config.depth': did you"),
         ({"model": {"config": {"in_chans": 1}}}, "model.config.in_chans follows from the pictures"),
@@ -93,7 +101,7 @@ def test_window_is_one_or_one_a_stage(window):
 
 def test_fields_of_a_config_are_those_of_the_models_family():
     assert ModelChoice(name="vit_tiny_patch16", config={"heads": 3}).config == {"heads": 3}
-    with pytest.raises(UserError, match=r"vit_tiny_patch16: model\.config\.heads is \[3, 6\]; it must be int"):
+    with pytest.raises(UserError, match=r"model\.config\.heads is \(3, 6\); it must be a whole number from 1"):
         ModelChoice(name="vit_tiny_patch16", config={"heads": (3, 6)})
 
 

@@ -8,7 +8,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from muntin.engine.ranges import listed
 from muntin.errors import UserError, unknown
@@ -27,6 +27,8 @@ def typed(kind: Any, value: Any, name: str, place: str) -> Any:
     """
     if dataclasses.is_dataclass(kind):
         return _group(typing.cast(type, kind), value, name, place)
+    if typing.get_origin(kind) is Annotated:
+        kind = typing.get_args(kind)[0]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if all(map(dataclasses.is_dataclass, arguments)):
@@ -37,7 +39,7 @@ def typed(kind: Any, value: Any, name: str, place: str) -> Any:
     if kind is types.NoneType and value is None:
         return None
     if origin is Mapping and isinstance(value, dict):
-        return {key: _tuples(each) for key, each in value.items()}
+        return {key: as_tuples(each) for key, each in value.items()}
     if origin is tuple and isinstance(value, list | tuple):
         each = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         if len(each) == len(value):
@@ -80,6 +82,6 @@ def _shown(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def _tuples(value: Any) -> Any:
+def as_tuples(value: Any) -> Any:
     """Lists, as JSON has them, to tuples."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value

@@ -56,7 +56,7 @@ def with_own_model(model: ModelChoice) -> ModelChoice:
 
 def _named(model: ModelChoice, saved: dict[str, Any]) -> ModelChoice:
     """The choice with the saved model, if it names none, but for what it sets itself."""
-    return model if model.name else replace(model, name=saved["model"], config=_differing(saved) | model.config)
+    return model if model.name else replace(model, name=saved["model"], config={**_differing(saved), **model.config})
 
 
 def resolve_again(recipe: Recipe, begun: Recipe) -> Recipe:
@@ -68,9 +68,9 @@ def resolve_again(recipe: Recipe, begun: Recipe) -> Recipe:
     if not model.weights:
         return recipe
     if not model.name:
-        model = replace(model, name=told.name, config=told.config | model.config)
+        model = replace(model, name=told.name, config={**told.config, **model.config})
     by_weights = {name: told.config[name] for name in (*ADOPTED, "pretrained_window") if name in told.config}
-    model = replace(model, config=by_weights | model.config)
+    model = replace(model, config={**by_weights, **model.config})
     return replace(recipe, model=model, inputs=_normalised_as(recipe.inputs, begun.inputs))
 
 
