@@ -80,7 +80,7 @@ def test_log_cpb_keeps_the_windows_it_was_really_trained_with(name, size, traine
 
 def test_weights_of_other_channels_bring_mean_and_std(weights):
     digits = get("digits").inputs
-    found = resolve(choose(get("finetune"), weights=weights)).preprocess
+    found = resolve(choose(get("finetune"), weights=weights)).inputs
     assert found == replace(get("finetune").inputs, mean=digits.mean, std=digits.std)
 
 
