@@ -44,9 +44,9 @@ def fill_in(recipe: Recipe, arguments: list[str], prog: str, about: str) -> Reci
     """
     arguments = [_renamed(token) for token in arguments]
     typed = first_values(arguments)
-    task, model = _chosen_task(recipe.task, typed), _chosen_model(recipe.model, typed)
+    task, (model, unnamed) = _chosen_task(recipe.task, typed), _chosen_model(recipe.model, typed)
     blank = _blank(recipe, task, model)
-    arguments = full_names(type(blank), arguments, prog, _elsewhere(task, model))
+    arguments = full_names(type(blank), arguments, prog, _elsewhere(task, model, unnamed))
     given = first_values(arguments)
     filled = override(keep_shape(blank, given), arguments, prog, about)
     try:
@@ -71,12 +71,19 @@ def _chosen_task(choice: TaskChoice, typed: Mapping[str, str]) -> TaskChoice:
     return CHOICES[kind](**shared)
 
 
-def _chosen_model(choice: ModelChoice, typed: Mapping[str, str]) -> ModelChoice:
-    """The model that is asked for, or that of the weights, with what it can have of the recipe's config."""
+def _chosen_model(choice: ModelChoice, typed: Mapping[str, str]) -> tuple[ModelChoice, str]:
+    """The model that is asked for, or that of the weights, with what it can have of the recipe's config.
+
+    The second is why the model has no name, where it has none: that is a mistake only for those who choose its fields.
+    """
     name = typed.get("model", typed.get("model.name", "")) or choice.name
     weights = typed.get("weights", typed.get("model.weights", "")) or choice.weights
     kept = {field: value for field, value in choice.config.items() if not name or _fits(name, field, value)}
-    return with_own_model(replace(choice, name=name, weights=weights, config=kept))
+    model = replace(choice, name=name, weights=weights, config=kept)
+    try:
+        return with_own_model(model), "give --model or --weights, too"
+    except UserError as error:
+        return model, str(error)
 
 
 def _fits(model: str, field: str, value: Any) -> bool:
@@ -133,8 +140,8 @@ def _sized(kind: Any, axes: int) -> Any:
     return functools.reduce(operator.or_, [exact.get(part, part) for part in parts])
 
 
-def _elsewhere(task: TaskChoice, model: ModelChoice) -> dict[str, str]:
-    """What to say to flags that other tasks and models have."""
+def _elsewhere(task: TaskChoice, model: ModelChoice, unnamed: str) -> dict[str, str]:
+    """What to say to flags that other tasks and models have; `unnamed` for a model without a name."""
     tasks: dict[str, list[str]] = {}
     for kind, choice in CHOICES.items():
         for flag in _flags("task", field_types(choice)):
@@ -147,7 +154,7 @@ def _elsewhere(task: TaskChoice, model: ModelChoice) -> dict[str, str]:
     for name, family in catalog.FAMILIES.items():
         for flag in _flags("model", field_types(family.config)):
             families.setdefault(flag, []).append(name)
-    instead = f"{model.name} has no such field: leave it out" if model.name else "give --model or --weights, too"
+    instead = f"{model.name} has no such field: leave it out" if model.name else unnamed
     found |= {flag: f"is a field of {', '.join(names)}; {instead}" for flag, names in families.items()}
     found |= dict.fromkeys(_flags("model", dict.fromkeys(FROM_PICTURES)), "follows from the pictures: leave it out")
     return found | {"model.fields": "is one flag a field today, such as --gelu erf"}

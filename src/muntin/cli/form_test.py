@@ -83,6 +83,10 @@ def test_without_a_model_its_fields_are_not_known():
     assert "--window is a field of swin, swin_v2; give --model or --weights, too" in refused(
         "finetune", "--window", "4", "4"
     )
+    assert read("finetune", "--weights", "gone").model.weights == "gone"
+    assert "--window is a field of swin, swin_v2; there is no model at gone" in refused(
+        "finetune", "--weights", "gone", "--window", "4", "4"
+    )
 
 
 def test_fields_of_the_task_by_full_and_last_name():
