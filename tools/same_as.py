@@ -41,8 +41,6 @@ class Exempt(NamedTuple):
 
 RECIPES: dict[str, str] = {}  # old name of a recipe: its name in this tree
 FACTS: tuple[tuple[str, str], ...] = (("/target$", "/soft"),)  # regular expressions: old name of a fact -> new name
-    ("/target$", "/soft"),
-)  # old name of a fact, as a regular expression: its name in this tree
 GONE: tuple[str, ...] = ()  # patterns of facts, by their new names, that this tree need not have
 ADDED: tuple[str, ...] = ("metrics/*/format",)  # patterns of facts that the old tree need not have
 EXEMPT: tuple[Exempt, ...] = ()  # at most MOST_EXEMPT, and none can be for what data a run reads

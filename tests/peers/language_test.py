@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from muntin.layers.linear import Linear
-from muntin.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from muntin.layers.attention import PLAIN_BACKENDS, Attention, CrossAttention

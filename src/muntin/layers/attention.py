@@ -126,6 +126,8 @@ class WindowAttention(nn.Module):
     `window`, `shift` and `backend` may be changed at any time.
     """
 
+    qkv: Any  # a linear map with a `bias`, or None for it
+
     def __init__(
         self,
         qkv: nn.Module,
@@ -177,8 +179,9 @@ class WindowAttention(nn.Module):
         is_query = torch.zeros(1, *size, 1, device=x.device)
         is_query[(0, *cell, 0)] = 1
         at = roll(pad_grid(is_query, padded), tuple(-d for d in shift))
+        table, index = self.position(window)
         P = window_probabilities(  # (B, nW, h, N, N)
-            self.qkv(x), *self.position(window), windows, logit_scale=self.logit_scale, qkv_bias=self.qkv.bias
+            self.qkv(x), table, index, windows, logit_scale=self.logit_scale, qkv_bias=self.qkv.bias
         )
         B, nW, h, N, _ = P.shape
         rows = partition(at, window).view(1, nW, 1, N, 1)

@@ -59,7 +59,8 @@ class RelativeBias(nn.Module):
         self.table = nn.Parameter(torch.zeros(math.prod(2 * side - 1 for side in grid) + 3, heads))
 
     def forward(self, grid: Size) -> tuple[Tensor, Tensor]:
-        table, index = self.table, index_with_class_token(grid, self.table.device)
+        table: Tensor = self.table
+        index = index_with_class_token(grid, table.device)
         if grid != self.grid:
             offsets = table[:-3].unflatten(0, [2 * side - 1 for side in self.grid])
             offsets = resize_grid(offsets, tuple(2 * side - 1 for side in grid), self.resample)
