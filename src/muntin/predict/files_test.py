@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from muntin.errors import UserError
-from muntin.predict.files import find_pictures
+from muntin.predict.files import drawn_file, find_pictures
 
 
 @pytest.fixture
@@ -49,3 +49,10 @@ def test_digits_are_the_built_in_held_out_set():
 def test_place_without_pictures_is_named(place, missing):
     with pytest.raises(UserError, match=missing.replace("*", r"\*")):
         find_pictures([place / missing])
+
+
+def test_drawings_get_names_of_their_own(tmp_path):
+    original = tmp_path / "cat.png"
+    taken = {original.resolve()}
+    files = [drawn_file(tmp_path, name, taken).name for name in (str(original), "other/cat.jpg", "dog.jpg")]
+    assert files == ["cat_2.png", "cat_3.png", "dog.png"]
