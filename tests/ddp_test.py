@@ -1,11 +1,11 @@
 """Two processes on one recipe: the same losses as one, every validation sample counted once, one end for both."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,59 +26,49 @@ run(from_json(open(sys.argv[1]).read()), sys.argv[2])
 """
 
 
-@pytest.fixture(autouse=True)
-def meeting_point(free_port, monkeypatch) -> None:
-    """Where the processes of a test meet."""
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+Two = tuple[list[int], list[str]]  # exit codes of both processes, and what they said
 
 
-def on_two_processes(recipe: Recipe, folder: Path) -> Path:
-    """Run a recipe as `torchrun --nproc-per-node 2` would; the run folder."""
-    codes, said = start_two(recipe, folder)
-    assert codes == [0, 0], "\n".join(said)
-    assert "epoch" in said[0]
-    assert "epoch" not in said[1]  # process 0 alone prints
-    return folder / "two"
+@pytest.fixture
+def both(processes, free_port) -> Callable[[Sequence[str | Path]], Two]:
+    """Run a script with its arguments as each of two processes, as `torchrun --nproc-per-node 2` would."""
+
+    def run(command: Sequence[str | Path]) -> Two:
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+        ended = processes(command, [place | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)])
+        return [process.code for process in ended], [process.output + process.errors for process in ended]
+
+    return run
 
 
-def start_two(recipe: Recipe, folder: Path) -> tuple[list[int], list[str]]:
-    """Exit codes of both processes, and what they said."""
-    (folder / "recipe.json").write_text(to_json(recipe))
-    return both([sys.executable, "-c", WORKER, str(folder / "recipe.json"), str(folder / "two")])
+@pytest.fixture
+def start_two(both) -> Callable[[Recipe, Path], Two]:
+    """Run a recipe on two processes, into the folder `two`."""
+
+    def run(recipe: Recipe, folder: Path) -> Two:
+        (folder / "recipe.json").write_text(to_json(recipe))
+        (folder / "worker.py").write_text(WORKER)
+        return both([folder / "worker.py", folder / "recipe.json", folder / "two"])
+
+    return run
 
 
-def train_two(recipe: Recipe, folder: Path, what: str, *options: str) -> tuple[list[int], list[str], float]:
+@pytest.fixture
+def train_two(both) -> Callable[..., tuple[list[int], list[str], float]]:
     """`muntin train` on two processes with something happening to it (sabotage.py); seconds too."""
-    (folder / "recipe.json").write_text(to_json(recipe))
-    start = time.monotonic()
-    codes, said = both([*sabotaged(folder, what), *options])
-    return codes, said, time.monotonic() - start
+
+    def train(recipe: Recipe, folder: Path, what: str, *options: str) -> tuple[list[int], list[str], float]:
+        (folder / "recipe.json").write_text(to_json(recipe))
+        start = time.monotonic()
+        codes, said = both([*sabotaged(folder, what), *options])
+        return codes, said, time.monotonic() - start
+
+    return train
 
 
 def sabotaged(folder: Path, what: str) -> list[str]:
     script = str(Path(__file__).with_name("sabotage.py"))
-    return [sys.executable, script, what, str(folder / "recipe.json"), "--out", str(folder / "two")]
-
-
-def both(command: list[str]) -> tuple[list[int], list[str]]:
-    """Run a command as each of two processes; exit codes, and what they said."""
-    processes = [
-        subprocess.Popen(
-            command,
-            env=os.environ | {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=240)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [process.returncode for process in processes], said
+    return [script, what, str(folder / "recipe.json"), "--out", str(folder / "two")]
 
 
 def lines(out: Path, split: str) -> list[dict]:
@@ -87,7 +77,7 @@ def lines(out: Path, split: str) -> list[dict]:
 
 
 @pytest.mark.parametrize("name", ["digits", "digits_simmim", "digits_distil"])
-def test_two_processes_equal_one(name, tmp_path):
+def test_two_processes_equal_one(name, start_two, tmp_path):
     recipe = tiny(get(name))
     recipe = replace(
         recipe,
@@ -95,7 +85,11 @@ def test_two_processes_equal_one(name, tmp_path):
         training=replace(recipe.training, precision="fp32", log_every=1),
         data=replace(recipe.data, limit=61, val_batch_size=7),  # 61 held out: the processes' shares differ
     )
-    two = on_two_processes(recipe, tmp_path)
+    codes, said = start_two(recipe, tmp_path)
+    assert codes == [0, 0], "\n".join(said)
+    assert "epoch" in said[0]
+    assert "epoch" not in said[1]  # process 0 alone prints
+    two = tmp_path / "two"
     run(recipe, tmp_path / "one", quiet=True)
     for mine, theirs in zip(lines(tmp_path / "one", "train"), lines(two, "train"), strict=True):
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-4)  # sums in another order, six updates long
@@ -108,7 +102,7 @@ def test_two_processes_equal_one(name, tmp_path):
         assert summary["top1"] * 61 == pytest.approx(round(summary["top1"] * 61))
 
 
-def test_picture_that_one_process_cannot_read_ends_both_before_anything_is_written(tmp_path):
+def test_picture_that_one_process_cannot_read_ends_both_before_anything_is_written(start_two, tmp_path):
     for part in ("train", "val"):
         for name in ("cat", "dog"):
             (tmp_path / "data" / part / name).mkdir(parents=True)
@@ -145,7 +139,7 @@ def state(folder: Path) -> tuple[str, bytes]:
     return newest.name, (newest / "state.safetensors").read_bytes()
 
 
-def test_two_processes_asked_to_stop_go_on_as_if_they_never_had(tmp_path):
+def test_two_processes_asked_to_stop_go_on_as_if_they_never_had(train_two, tmp_path):
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
     assert train_two(everything(), tmp_path / "whole", "nothing")[0] == [0, 0]
@@ -158,7 +152,7 @@ def test_two_processes_asked_to_stop_go_on_as_if_they_never_had(tmp_path):
     assert state(tmp_path / "parts") == state(tmp_path / "whole")
 
 
-def test_a_killed_process_ends_the_other_with_a_sentence(tmp_path):
+def test_a_killed_process_ends_the_other_with_a_sentence(train_two, tmp_path):
     codes, said, seconds = train_two(everything(), tmp_path, "kill_process_1")
     assert codes == [1, -signal.SIGKILL]
     assert "muntin: another process of this run has ended" in said[0]
@@ -167,7 +161,7 @@ def test_a_killed_process_ends_the_other_with_a_sentence(tmp_path):
     assert state(tmp_path)[0] == "step_00000002"
 
 
-def test_a_save_that_fails_ends_both_processes_with_a_sentence(tmp_path):
+def test_a_save_that_fails_ends_both_processes_with_a_sentence(train_two, tmp_path):
     codes, said, seconds = train_two(everything(), tmp_path, "fill_the_disk")
     assert codes == [1, 1]
     assert "muntin: the checkpoint of step 4 could not be written" in said[0]
@@ -176,7 +170,7 @@ def test_a_save_that_fails_ends_both_processes_with_a_sentence(tmp_path):
     assert state(tmp_path)[0] == "step_00000002"
 
 
-def test_a_folder_in_use_is_refused_to_both_processes(tmp_path):
+def test_a_folder_in_use_is_refused_to_both_processes(train_two, tmp_path):
     with locked(tmp_path / "two"):
         codes, said, _ = train_two(everything(), tmp_path, "nothing")
     assert codes == [2, 2]
@@ -193,7 +187,7 @@ def test_torchrun_ends_soon(what, says, tmp_path):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     start = time.monotonic()
     done = subprocess.run(
-        [*launcher, *sabotaged(tmp_path, what)[1:]],
+        [*launcher, *sabotaged(tmp_path, what)],
         capture_output=True,
         text=True,
         timeout=240,

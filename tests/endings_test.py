@@ -1,8 +1,7 @@
 """The ways in which a run can end before its time: one sentence, soon, with the right code, and it can be resumed."""
 
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,19 +22,20 @@ def recipe():
     return replace(twin, training=replace(twin.training, batch_size=10, save_steps=2, ema=0.9))
 
 
-def train(folder: Path, what: str, *options: str, given=None) -> tuple[int, str, float]:
+Train = Callable[..., tuple[int, str, float]]
+
+
+@pytest.fixture(scope="module")
+def train(processes) -> Train:
     """`muntin train` with something happening to it; exit code, what it said on stderr, seconds."""
-    (folder / "recipe.json").write_text(to_json(given or recipe()))
-    command = [sys.executable, str(SABOTAGE), what, str(folder / "recipe.json"), "--out", str(folder / "run"), *options]
-    start = time.monotonic()
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        start_new_session=True,
-    )
-    return done.returncode, done.stderr, time.monotonic() - start
+
+    def run(folder: Path, what: str, *options: str, given=None) -> tuple[int, str, float]:
+        (folder / "recipe.json").write_text(to_json(given or recipe()))
+        start = time.monotonic()
+        [ended] = processes([SABOTAGE, what, folder / "recipe.json", "--out", folder / "run", *options])
+        return ended.code, ended.errors, time.monotonic() - start
+
+    return run
 
 
 def assert_one_sentence(said: str) -> None:
@@ -50,21 +50,21 @@ def newest(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> bytes:
+def whole(train, tmp_path_factory) -> bytes:
     """State of the run at its end, when nothing happens to it."""
     folder = tmp_path_factory.mktemp("whole")
     assert train(folder, "nothing", "--workers", "0")[0] == 0
     return (newest(folder) / "state.safetensors").read_bytes()
 
 
-def assert_resumes_to(whole: bytes, folder: Path, *options: str) -> None:
+def assert_resumes_to(train: Train, whole: bytes, folder: Path, *options: str) -> None:
     code, said, _ = train(folder, "nothing", "--resume", *options)
     assert code == 0, said
     assert (newest(folder) / "state.safetensors").read_bytes() == whole
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory) -> tuple[Path, int, str, float]:
+def killed(train, tmp_path_factory) -> tuple[Path, int, str, float]:
     """Folder, exit code, words and seconds of a run one of whose workers was killed."""
     folder = tmp_path_factory.mktemp("killed")
     return folder, *train(folder, "kill_a_worker", "--workers", "2")
@@ -87,7 +87,7 @@ def test_the_checkpoint_of_a_killed_run_holds_a_model_that_loads(killed):
     assert all(bool((averages[name] == exported[name]).all()) for name in exported)
 
 
-def test_a_folder_where_a_run_is_at_work_is_refused_and_left_alone(killed):
+def test_a_folder_where_a_run_is_at_work_is_refused_and_left_alone(train, killed):
     run = killed[0] / "run"
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with locked(run):
@@ -98,7 +98,7 @@ def test_a_folder_where_a_run_is_at_work_is_refused_and_left_alone(killed):
 
 
 @pytest.mark.parametrize("what", ["terminate_all", "interrupt_all"])
-def test_a_signal_to_all_processes_of_a_run_saves_it(what, whole, tmp_path):
+def test_a_signal_to_all_processes_of_a_run_saves_it(what, train, whole, tmp_path):
     code, said, seconds = train(tmp_path, what, "--workers", "2", "--save-steps", "0")
     assert code == 130, said
     assert_one_sentence(said)
@@ -107,11 +107,11 @@ def test_a_signal_to_all_processes_of_a_run_saves_it(what, whole, tmp_path):
     assert f"interrupted after step {step}, saved in" in said
     assert seconds < SOON
     if what == "terminate_all":
-        assert_resumes_to(whole, tmp_path, "--workers", "1")
+        assert_resumes_to(train, whole, tmp_path, "--workers", "1")
 
 
 @pytest.mark.parametrize("what", ["fill_the_disk", "limit_file_size"])
-def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_what_was_saved(what, whole, tmp_path):
+def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_what_was_saved(what, train, whole, tmp_path):
     code, said, _ = train(tmp_path, what, "--workers", "0")
     assert code == 1
     assert_one_sentence(said)
@@ -120,11 +120,11 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_what_was_saved(what,
     assert "free there" in said
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step_00000002"]
     if what == "fill_the_disk":
-        assert_resumes_to(whole, tmp_path, "--workers", "0")
+        assert_resumes_to(train, whole, tmp_path, "--workers", "0")
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to know how much memory is in use")
-def test_running_out_of_memory_ends_the_run_with_a_sentence(tmp_path):
+def test_running_out_of_memory_ends_the_run_with_a_sentence(train, tmp_path):
     big = recipe()
     big = replace(
         big,

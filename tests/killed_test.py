@@ -57,14 +57,32 @@ def recipe(task: str):
     )
 
 
-def live(folder: Path, phase: str, count: int, workers: int) -> int:
+Start = Callable[[list[str]], tuple[int, str]]  # runs a script with its arguments; exit code, and what it said
+
+
+def live(begin: Start, folder: Path, phase: str, count: int, workers: int) -> int:
     """Start or resume the run in `folder`, to be killed at the `count`-th `phase`; the exit code, -9 when it was."""
     resume = checkpoint.exist(folder / "run" / "checkpoints")
-    command = [sys.executable, __file__, str(folder / "seen.jsonl"), phase, str(count), str(folder / "recipe.json")]
+    command = [__file__, str(folder / "seen.jsonl"), phase, str(count), str(folder / "recipe.json")]
     options = ["--out", str(folder / "run"), "--workers", str(workers), "--resume" if resume else "--overwrite"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300)
-    assert done.returncode in (0, -signal.SIGKILL), done.stdout[-2000:] + done.stderr[-4000:]
-    return done.returncode
+    code, said = begin([*command, *options])
+    assert code in (0, -signal.SIGKILL), said[-4000:]
+    return code
+
+
+def begin_afresh(command: list[str]) -> tuple[int, str]:
+    """In a Python that has imported nothing: its sets have another order than those of `begin`."""
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def begin(processes) -> Start:
+    def run(command: list[str]) -> tuple[int, str]:
+        [ended] = processes(command)
+        return ended.code, ended.output + ended.errors
+
+    return run
 
 
 def start(folder: Path, task: str) -> Path:
@@ -120,32 +138,32 @@ def unbroken(tmp_path_factory) -> Callable[[str], Path]:
     @functools.cache
     def run(task: str) -> Path:
         folder = start(tmp_path_factory.mktemp(task) / "whole", task)
-        assert live(folder, "never", 0, workers=0) == 0
+        assert live(begin_afresh, folder, "never", 0, workers=0) == 0
         return folder
 
     return run
 
 
-def kill_and_resume(task: str, folder: Path, seed: int) -> Path:
+def kill_and_resume(begin: Start, task: str, folder: Path, seed: int) -> Path:
     """Kill a run once to three times, at moments drawn from `seed`, then let it end."""
     draw, killed = random.Random(seed), start(folder / "killed", task)
     for _ in range(draw.randint(1, 3)):
         phase = draw.choice(list(PHASES))
-        live(killed, phase, draw.randint(1, PHASES[phase]), workers=draw.choice([0, 1, 4]))
-    assert live(killed, "never", 0, workers=draw.choice([0, 1, 4])) == 0
+        live(begin, killed, phase, draw.randint(1, PHASES[phase]), workers=draw.choice([0, 1, 4]))
+    assert live(begin, killed, "never", 0, workers=draw.choice([0, 1, 4])) == 0
     return killed
 
 
 @pytest.mark.parametrize(("task", "seed"), [("classification", 7), ("classification", 16), ("simmim", 9)])
-def test_a_killed_run_ends_as_an_unbroken_one(task, seed, unbroken, tmp_path):
-    assert_equal_runs(kill_and_resume(task, tmp_path, seed), unbroken(task))
+def test_a_killed_run_ends_as_an_unbroken_one(task, seed, begin, unbroken, tmp_path):
+    assert_equal_runs(kill_and_resume(begin, task, tmp_path, seed), unbroken(task))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 120))
-def test_a_killed_run_ends_as_an_unbroken_one_whenever_it_is_killed(seed, unbroken, tmp_path):
+def test_a_killed_run_ends_as_an_unbroken_one_whenever_it_is_killed(seed, begin, unbroken, tmp_path):
     task = ("classification", "simmim")[seed % 2]
-    assert_equal_runs(kill_and_resume(task, tmp_path, seed), unbroken(task))
+    assert_equal_runs(kill_and_resume(begin, task, tmp_path, seed), unbroken(task))
 
 
 def main(log: Path, phase: str, count: int, arguments: list[str]) -> int:

@@ -1,7 +1,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,26 +17,13 @@ SHARED = {"batch_size": 8, "accumulate": 2, "ema": 0.5, "keep_last": 9}
 
 
 @pytest.fixture(scope="module")
-def two_processes(tmp_path_factory, free_port):
+def two_processes(tmp_path_factory, processes, free_port):
     """Folder of what two processes did (`_jobs`), and what each of them said."""
     out = tmp_path_factory.mktemp("two")
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    started = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(out)],
-            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=120)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 0], "".join(said)
+    ended = processes([__file__, out], [place | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)])
+    said = [process.output + process.errors for process in ended]
+    assert [process.code for process in ended] == [0, 0], "".join(said)
     return out, said
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -31,8 +31,7 @@ class PictureInput:
     (for a square size: the shorter side becomes int(size / r)). r = 0: warp to the size, ignoring the aspect.
     """
 
-    kind: ClassVar[str] = "picture"
-
+    kind: Literal["picture"] = dataclasses.field(default="picture", init=False)
     image_size: tuple[int, int] = (224, 224)
     """Height and width of the model's input, pixels."""
     crop_ratio: float = 0.875
@@ -63,8 +62,7 @@ class PictureInput:
 
     def to_dict(self) -> dict[str, Any]:
         """The kind and the fields as plain JSON values; `inputs_from` reads them back."""
-        fields = {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
-        return {"kind": self.kind, **fields}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PictureInput:
