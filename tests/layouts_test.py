@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from muntin.formats.swin import read, recognise, write
+from muntin.formats.swin import FILES, read, write
 from muntin.layers.patch import PatchMerging
 
 from .reference.case import Case, folder
@@ -35,7 +35,7 @@ def test_zoo_names_and_official_names_give_the_same_tensors(zoo):
     assert (ours.layout, theirs.layout) == ("dense", "openmmlab")
     assert theirs.tensors.keys() == ours.tensors.keys()
     assert all(torch.equal(theirs.tensors[key], tensor) for key, tensor in ours.tensors.items())
-    assert theirs.windows == ours.windows == ((7, 7),) * 4
+    assert theirs.settings.get("window") == ours.settings.get("window") == ((7, 7),) * 4
     assert set(theirs.dropped.values()) == {"follows from sizes"}
 
 
@@ -59,17 +59,19 @@ def test_patch_merging_of_zoo_weights_gives_the_recorded_tokens(zoo):
 def test_the_scale_of_the_position_bias_is_read_from_official_v2_files():
     for name in ("simmim/convert_swin_v2.safetensors", "swin_v2/window_transfer.safetensors"):
         found = read(Case(recorded(name)).under("weights/"))
-        assert found.pretrained_window == found.windows == ((4, 4), (4, 4), (4, 4), (2, 2))
+        assert (
+            found.settings.get("pretrained_window") == found.settings.get("window") == ((4, 4), (4, 4), (4, 4), (2, 2))
+        )
 
 
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_the_backbone_of_a_real_detector_or_segmenter_is_found(name):
     shapes = json.loads(recorded(name).read_text(encoding="utf-8"))
     state = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
-    assert recognise(state) == "dense"
+    assert FILES.recognise(state) == "dense"
     found = read(state)
     assert found.wrapped_in.startswith("a segmenter (backbone.*" if "upernet" in name else "a detector (backbone.*")
-    assert found.windows == ((7, 7),) * 4
+    assert found.settings.get("window") == ((7, 7),) * 4
     around = {key for key, why in found.dropped.items() if why.startswith("neck and heads")}
     assert around == {key for key in shapes if not key.startswith("backbone.")}
     assert len(found.tensors) + len(found.dropped) == len(shapes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from muntin.weights.convert import adapt as adapt
+    from muntin.weights.adapt import adapt as adapt
     from muntin.weights.create import create_backbone as create_backbone
     from muntin.weights.create import create_model as create_model
     from muntin.weights.folder import Saved as Saved
@@ -32,7 +32,7 @@ _HOME = {
     "load_model": "weights.folder",
     "Saved": "weights.folder",
     "inspect": "weights.inspect",
-    "adapt": "weights.convert",
+    "adapt": "weights.adapt",
     "convert": "weights.convert",
     "from_pretrained": "weights.hub",
     "save_pretrained": "weights.hub",

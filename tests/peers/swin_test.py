@@ -18,11 +18,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from muntin import create_model
+from muntin.catalog import family_of
 from muntin.formats.swin import read, write
 from muntin.heads import LevelNorms
 from muntin.models import Swin, SwinConfig
 from muntin.tasks import Classifier, SimMIM
-from muntin.weights.convert import torchvision_buffers
 
 from .library import CLASSES, assert_equal, library, logits, picture, randomise
 
@@ -119,7 +119,7 @@ def test_their_weights_in_our_model_give_their_logits(peer, shape):
 def test_our_weights_in_their_model_give_our_logits(peer, shape):
     theirs, model, image = PEERS[peer](shape), ours(shape), picture(shape.size)
     randomise(model, seed=2)
-    buffers = torchvision_buffers(model.backbone) if peer == "torchvision" else {}
+    buffers = family_of(model.backbone).buffers(peer, model.backbone.config, shape.size)
     theirs.load_state_dict(write(model.state_dict(), peer) | buffers)
     assert_equal(logits(theirs, image), logits(model, image))
 

@@ -88,7 +88,7 @@ def _adapted_classifier(case: Case, target: dict[str, Any], path: Path) -> tuple
     model.load_state_dict(state)
     if isinstance(backbone, SwinV2) and not any(target.get("pretrained_window_sizes", ())):
         # the official code forgets the scale of the old window where it is not told; we read it in the file
-        assert backbone.scale() != tuple(_windows(backbone))
+        assert backbone.config.pretrained_window != tuple(_windows(backbone))
         backbone.set_scale(tuple(_windows(backbone)))
     return model, report
 

@@ -10,18 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from muntin.catalog import beit, deit, vit
+from muntin.catalog import FAMILIES, beit, deit, vit
 from muntin.data import Batch
 from muntin.engine.optim import Optim, parameter_groups
 from muntin.formats import beit as beit_files
 from muntin.formats import vit as vit_files
+from muntin.formats.beit import spread_bias
 from muntin.formats.vit_rewrites import POSITION, TOKENS, grid_to_positions, positions_to_grid
 from muntin.models.beit import BEiT, BEiTConfig
 from muntin.models.deit import DeiT, DeiTConfig
 from muntin.models.vit import EPS, ViT, ViTConfig
 from muntin.models.vit_hybrid import HybridViT, HybridViTConfig
 from muntin.tasks import Classification, Classifier, SimMIM
-from muntin.weights.fit import fit, spread_bias
+from muntin.weights.fit import fit
 
 from .case import Case
 
@@ -161,8 +162,9 @@ def check_positions(case: Case) -> None:
         positions_to_grid(state)
         assert state[POSITION].shape[0] == made["orig_grid" if by_deit else "old_grid"]
         wanted = {POSITION: torch.empty(*new, made["dim"])}
-        family = DeiTConfig if by_deit else ViTConfig
-        state[POSITION] = fit(state, wanted, (), "bicubic", resample=family.position_resample)[POSITION].tensor
+        family = FAMILIES["deit" if by_deit else "vit"]
+        told = {"position_resample": family.config.position_resample}
+        state[POSITION] = fit(state, wanted, family, family.config(), "bicubic", told)[POSITION].tensor
         grid_to_positions(state)
         case.compare(f"output/{name}", state[POSITION], 1e-6 if by_deit else 1e-5)
     case.assert_all_compared()
@@ -217,7 +219,7 @@ def check_adapting_vit(case: Case) -> None:
     own = model.state_dict()
     foreign = beit_files.read(case.under("weights/"))
     state = spread_bias(foreign.tensors, own)
-    changes = fit(state, own, [config.grid], "geometric")
+    changes = fit(state, own, FAMILIES["beit"], config, "geometric")
     state |= {key: change.tensor for key, change in changes.items()}
     state |= {f"readout.{name.replace('fc_norm', 'norm')}": t for name, t in case.under("input/target_only/").items()}
     model.load_state_dict({key: tensor for key, tensor in state.items() if key in own})

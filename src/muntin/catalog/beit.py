@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from muntin.formats import beit as files
+from muntin.formats.beit import FILES
 from muntin.models.beit import VARIANTS, BEiT, BEiTConfig
 
-from .entry import Entry, Family
-from .vit import SMALL, readout
+from .entry import BiasTables, Entry
+from .vit import FAMILY as VIT
 
-FAMILY = Family(BEiT, BEiTConfig, readout, files, SMALL)
+# of every block or shared by all; the last rows are the class token's
+TABLES = BiasTables(
+    r"backbone\.(?:blocks\.\d+\.bias|shared_bias)\.table",
+    "grid",
+    lambda config: [config.grid],
+    "image_size",
+    last_rows=3,
+)
+FAMILY = VIT._replace(
+    name="beit",
+    backbone=BEiT,
+    config=BEiTConfig,
+    files=FILES,
+    positions="",
+    tables=TABLES,
+    transformers=None,
+)
 
 ENTRIES = (
     Entry(

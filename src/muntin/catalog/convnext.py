@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from muntin.formats import convnext as files
+from muntin.formats.convnext import FILES, convnext_of_transformers
 from muntin.heads import MeanNormReadout, Readout
 from muntin.models.convnext import EPS, VARIANTS, ConvNeXt, ConvNeXtConfig
 
@@ -21,7 +21,17 @@ def readout(config: ConvNeXtConfig) -> Callable[[int, int], Readout]:
     return partial(MeanNormReadout, eps=EPS)
 
 
-FAMILY = Family(ConvNeXt, ConvNeXtConfig, readout, files, SMALL)
+FAMILY = Family(
+    "convnext",
+    ConvNeXt,
+    ConvNeXtConfig,
+    readout,
+    FILES,
+    SMALL,
+    structure=("dims", "depths"),
+    squares=("patch",),
+    transformers=convnext_of_transformers,
+)
 
 
 def _entry(name: str, top1: float, trained_on: str = "ImageNet-1K", source: str = SOURCE) -> Entry:

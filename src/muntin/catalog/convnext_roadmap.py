@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.resources import files as resources
 
-from muntin.formats import convnext_roadmap as files
+from muntin.formats.convnext_roadmap import FILES
 from muntin.heads import MeanNormReadout, MeanReadout, Readout
 from muntin.models.convnext_roadmap import VARIANTS, Roadmap, RoadmapConfig
 
@@ -23,7 +23,16 @@ def readout(config: RoadmapConfig) -> Callable[[int, int], Readout]:
     return partial(MeanNormReadout, eps=1e-6) if normed else MeanReadout
 
 
-FAMILY = Family(Roadmap, RoadmapConfig, readout, files, SMALL)
+FAMILY = Family(
+    "convnext_roadmap",
+    Roadmap,
+    RoadmapConfig,
+    readout,
+    FILES,
+    SMALL,
+    structure=("depths",),
+    patch_kernel="backbone.stem.0.weight",
+)
 
 NOTES = {
     "00": "original recipe",

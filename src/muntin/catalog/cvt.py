@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from muntin.formats import cvt as files
+from muntin.formats.cvt import FILES, cvt_of_transformers
 from muntin.heads import PooledReadout, Readout, TokenReadout
 from muntin.models.cvt import VARIANTS, CvT, CvTConfig
 
@@ -19,7 +19,18 @@ def readout(config: CvTConfig) -> Callable[[int, int], Readout]:
     return TokenReadout if config.class_token[-1] else PooledReadout
 
 
-FAMILY = Family(CvT, CvTConfig, readout, files, SMALL)
+FAMILY = Family(
+    "cvt",
+    CvT,
+    CvTConfig,
+    readout,
+    FILES,
+    SMALL,
+    structure=("dims", "depths", "heads"),
+    hidden={"heads": "number of attention heads"},
+    patch_kernel="backbone.embeds.0.proj.weight",
+    transformers=cvt_of_transformers,
+)
 
 ENTRIES = (
     Entry("cvt_13", FAMILY, VARIANTS["cvt_13"], (224, 224), 81.6, "ImageNet-1K", SOURCE),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from muntin.formats import vit as files
+from muntin.formats.vit import deit_of_transformers
 from muntin.heads import DistilledReadout, Readout
 from muntin.models.deit import VARIANTS, DeiT, DeiT3, DeiT3Config, DeiTConfig
 from muntin.models.vit import EPS
 
-from .entry import Entry, Family
-from .vit import SMALL
+from .entry import Entry
+from .vit import FAMILY as VIT
 from .vit import readout as plain_readout
 
 
@@ -20,8 +20,15 @@ def readout(config: DeiTConfig) -> Callable[[int, int], Readout]:
     return partial(DistilledReadout, eps=EPS) if config.distilled else plain_readout(config)
 
 
-FAMILY = Family(DeiT, DeiTConfig, readout, files, SMALL)
-FAMILY_3 = Family(DeiT3, DeiT3Config, plain_readout, files, SMALL)
+FAMILY = VIT._replace(
+    name="deit",
+    backbone=DeiT,
+    config=DeiTConfig,
+    readout=readout,
+    transformers=deit_of_transformers,
+    resembles=lambda config: "deit" if config.distilled else VIT.name,
+)
+FAMILY_3 = VIT._replace(name="deit3", backbone=DeiT3, config=DeiT3Config, transformers=None)
 SOURCE = "result tables of the official repository"
 
 

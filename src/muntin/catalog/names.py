@@ -8,28 +8,25 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from muntin.errors import UserError, unknown
+from muntin.formats.layout import OURS_ALONE, Files
+from muntin.heads import PooledReadout
 
 from . import beit, convnext, convnext_roadmap, cvt, deit, swin, vit
 from .entry import Entry, Family
 
-FAMILIES: dict[str, Family] = {  # by the name that `convert`'s `sizes` gives them
-    "swin": swin.FAMILY,
-    "swin_v2": swin.FAMILY_V2,
-    "vit": vit.FAMILY,
-    "vit_hybrid": vit.FAMILY_HYBRID,
-    "deit": deit.FAMILY,
-    "deit3": deit.FAMILY_3,
-    "beit": beit.FAMILY,
-    "convnext": convnext.FAMILY,
-    "convnext_roadmap": convnext_roadmap.FAMILY,
-    "cvt": cvt.FAMILY,
-}
-_ROOMS = (swin, vit, deit, beit, convnext, convnext_roadmap, cvt)
-CATALOG: dict[str, Entry] = {entry.name: entry for room in _ROOMS for entry in room.ENTRIES}
-ALIASES: dict[str, str] = {alias: name for room in _ROOMS for alias, name in room.ALIASES.items()}
+ROOMS = (swin, vit, deit, beit, convnext, convnext_roadmap, cvt)  # the index: all else follows from it
 
-_SIZES = {"window", "patch", "absolute_position", "grid"}  # fields in which a whole number stands for a square
+CATALOG: dict[str, Entry] = {entry.name: entry for room in ROOMS for entry in room.ENTRIES}
+ALIASES: dict[str, str] = {alias: name for room in ROOMS for alias, name in room.ALIASES.items()}
+FAMILIES: dict[str, Family] = {entry.family.name: entry.family for entry in CATALOG.values()}
+FILES: tuple[Files, ...] = tuple({family.files.title: family.files for family in FAMILIES.values()}.values())
+_BY_CONFIG = {family.config: family for family in FAMILIES.values()}
+_OF_NO_CATALOG = Family(
+    "", nn.Module, object, lambda config: PooledReadout, OURS_ALONE, {}, patch_kernel="", adopt=lambda *_: ()
+)
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -44,20 +41,32 @@ def entry(name: str) -> Entry:
     plain = _plain(name)
     if found := CATALOG.get(ALIASES.get(plain, plain)):
         return found
-    spelt = re.sub(r"^swin_?v?2_?", "swin_v2_", plain)
+    begun = {family.name: re.match(family.beginning, plain) for family in FAMILIES.values() if family.beginning}
+    spelt = next((f"{ours}_{plain[found.end() :]}" for ours, found in begun.items() if found), plain)
     raise unknown("model", name, CATALOG, "list: muntin models", spelt)
+
+
+def family_of(backbone: Any) -> Family:
+    """The family whose facts hold for a backbone: of its config's class, or of the class that this one descends from.
+
+    For a model that no catalog knows, one without facts.
+    """
+    return next((_BY_CONFIG[kind] for kind in type(backbone.config).__mro__ if kind in _BY_CONFIG), _OF_NO_CATALOG)
 
 
 def build_config(name: str, overrides: Mapping[str, Any]) -> Any:
     """The config of a name with some fields replaced; a number stands for a square window, patch or grid."""
-    base = entry(name).config
+    base, family = entry(name).config, entry(name).family
     fields = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}
     for key in overrides:
         if key not in fields:
             raise unknown(f"field of {entry(name).name}", key, fields)
-    values = {k: as_size(v, 2) if k in _SIZES else _tuples(v) for k, v in overrides.items()}
-    if isinstance(scales := values.get("pretrained_window"), tuple):
-        values["pretrained_window"] = tuple(as_size(w, 2) for w in scales)
+    values = {key: _tuples(value) for key, value in overrides.items()}
+    for key in values.keys() & family.squares:
+        values[key] = as_size(values[key], len(base.patch))
+    for key in values.keys() & family.stage_squares:
+        if isinstance(scales := values[key], tuple):
+            values[key] = tuple(as_size(side, len(base.patch)) for side in scales)
     return dataclasses.replace(base, **values)
 
 
@@ -74,5 +83,4 @@ def _tuples(value: Any) -> Any:
 def _plain(name: str) -> str:
     """A foreign name without owner, weight tag and training suffixes, in our spelling."""
     plain = name.rsplit("/", 1)[-1].split(".", 1)[0].replace("-", "_").lower()
-    plain = re.sub(r"(_(22k|in22k|22kto1k|ft|finetune|1k))+$", "", plain)
-    return plain.replace("_patch4", "") if plain.startswith("swinv2_") else plain
+    return re.sub(r"(_(22k|in22k|22kto1k|ft|finetune|1k))+$", "", plain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from muntin.formats import vit as files
+from muntin.formats.vit import FILES, vit_of_transformers
 from muntin.heads import MeanNormReadout, PooledReadout, Readout, TokenReadout
 from muntin.models.vit import EPS, VARIANTS, ViT, ViTConfig
 from muntin.models.vit_hybrid import VARIANTS as HYBRIDS
@@ -25,8 +25,30 @@ def readout(config: ViTConfig) -> Callable[[int, int], Readout]:
     return partial(by_vector, eps=EPS, representation=config.representation)
 
 
-FAMILY = Family(ViT, ViTConfig, readout, files, SMALL)
-FAMILY_HYBRID = Family(HybridViT, HybridViTConfig, readout, files, SMALL_HYBRID)
+FAMILY = Family(
+    "vit",
+    ViT,
+    ViTConfig,
+    readout,
+    FILES,
+    SMALL,
+    structure=("dim", "depth", "heads"),
+    squares=("patch", "grid"),
+    hidden={"heads": "number of attention heads"},
+    decided=("gelu", "position_resample"),
+    grid="grid",
+    positions="backbone.position.embedding",
+    adopt=lambda backbone, told, assumed: backbone.adopt(told),
+    transformers=vit_of_transformers,
+)
+FAMILY_HYBRID = FAMILY._replace(
+    name="vit_hybrid",
+    backbone=HybridViT,
+    config=HybridViTConfig,
+    small=SMALL_HYBRID,
+    patch_kernel="",  # the first kernels are standardised, so that no others give the same
+    transformers=None,
+)
 
 AUGREG = "recommended files of the official repository"
 README = "fine-tuning table of the official repository"

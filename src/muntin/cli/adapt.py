@@ -39,7 +39,7 @@ def size(text: str) -> tuple[int, int]:
 def run(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
 
-    from muntin.weights.convert import adapt
+    from muntin.weights.adapt import adapt
 
     report = adapt(
         given.source,

@@ -4,27 +4,26 @@
 - `simmim`: SimMIM's pre-training files (`encoder.*`, `decoder.*`), one bias table for all blocks;
 - `muntin`: ours.
 
-A table of the bias shared by all blocks stays one; `adapt.spread_bias` copies it to blocks that have their own.
+A table of the bias shared by all blocks stays one; `spread_bias` copies it to blocks that have their own.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from muntin.errors import unknown
 
-from .layout import Foreign as Foreign
-from .layout import Layout, Sizes, kind_of, read_layout, write_layout
+from .layout import Files, Foreign, Layout, Sizes, kind_of, read_layout, write_layout
 from .rename import nested
 from .rewrites import flatten_pretraining, unflatten_pretraining
+from .vit import FILES as VIT
+from .vit import count
 from .vit_rewrites import grid_to_positions, mean_norm_to_norm, norm_to_mean_norm, positions_to_grid
-from .vit_sizes import count
-from .wrapped import unwrap
 
 _BACKBONE = {
     "cls_token": "backbone.prefix.class_token",
@@ -73,10 +72,7 @@ _LAYOUTS = {
     "official": Layout(_OFFICIAL, (positions_to_grid, mean_norm_to_norm), (grid_to_positions,)),
     "simmim": Layout(_SIMMIM, (positions_to_grid, flatten_pretraining), (grid_to_positions, unflatten_pretraining)),
 }
-LAYOUTS = tuple(_LAYOUTS)
-TITLE = "BEiT"  # in messages
-WRITABLE = LAYOUTS[1:]  # ours needs no writing
-INSIDE = {"official": "model", "simmim": "model"}  # what the tensors lie under in a .pth of the layout's project
+_WRITABLE = tuple(_LAYOUTS)[1:]  # ours needs no writing
 
 _SIGNS = {
     "muntin": r"backbone\.blocks\.\d+\.mix\.qkv\.q_bias",
@@ -85,18 +81,13 @@ _SIGNS = {
 }
 
 
-def recognise(keys: Iterable[str]) -> str | None:
-    """The layout that these keys belong to, also inside a detector's file; None if it is none of `LAYOUTS`."""
-    return unwrap(keys, _layout_of).layout
-
-
 def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Foreign:
     """The tensors of a file under our names. Settings tell what is classified ("readout").
 
     grid: as for other families; no tensor here depends on it.
     Raises UserError for a file of no known layout, and for one with keys that its layout does not explain.
     """
-    foreign, as_stored = read_layout(state, _LAYOUTS, _layout_of, TITLE)
+    foreign, as_stored = read_layout(state, _LAYOUTS, _layout_of, "BEiT")
     if foreign.layout != "official":
         return foreign
     mean_norm = "readout.mean_norm.weight" in as_stored
@@ -104,13 +95,13 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Fo
 
 
 def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
-    """Our names to those of a layout out of `WRITABLE`, without the indices that follow from sizes.
+    """Our names to those of a layout that is not ours, without the indices that follow from sizes.
 
     settings: {"readout": "token"} for a model that classifies its class token; else it is the mean over the cells.
     Raises UserError for tensors that the layout has no place for.
     """
-    if layout not in WRITABLE:
-        raise unknown("layout to write", layout, WRITABLE)
+    if layout not in _WRITABLE:
+        raise unknown("layout to write", layout, _WRITABLE)
     known = _LAYOUTS[layout]
     if (settings or {}).get("readout") != "token":
         known = known._replace(write=(*known.write, norm_to_mean_norm))
@@ -147,3 +138,32 @@ def _layout_of(keys: set[str]) -> str | None:
             known = layout != "simmim" or {"encoder.mask_token", "decoder.0.weight"} & keys
             return layout if known else None  # an encoder alone
     return None
+
+
+_SHARED, _BLOCK_TABLE = "backbone.shared_bias.table", r"backbone\.blocks\.\d+\.bias\.table"
+
+
+def spread_bias(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One bias table for all blocks, as SimMIM trains it, copied to every block where `wanted` has one a block.
+
+    Any other state is left as it is.
+    """
+    own = [key for key in wanted if re.fullmatch(_BLOCK_TABLE, key)]
+    if not own or _SHARED not in state:
+        return dict(state)
+    kept = {key: tensor for key, tensor in state.items() if key != _SHARED}
+    return kept | {key: state[_SHARED].clone() for key in own}
+
+
+FILES = Files(
+    title="BEiT",
+    layouts=tuple(_LAYOUTS),
+    layout_of=_layout_of,
+    read=read,
+    write=write,
+    sizes=sizes,
+    inside={"official": "model", "simmim": "model"},
+    settings=VIT.settings,
+    spread=spread_bias,
+    otherwise=VIT.otherwise,
+)

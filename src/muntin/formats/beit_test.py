@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from muntin.errors import UserError
-from muntin.formats.beit import LAYOUTS, WRITABLE, read, recognise, sizes, write
+from muntin.formats.beit import FILES, read, sizes, write
 from muntin.heads import MeanNormReadout, TokenReadout
 from muntin.models.beit import BEiT, BEiTConfig
 from muntin.tasks import Classifier, SimMIM
@@ -31,7 +31,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_names_and_tensors_come_back(layout, name, readout):
     state = ours(name)
     written = write(state, layout, {"readout": readout})
-    assert recognise(written) == layout
+    assert FILES.recognise(written) == layout
     found = read(written)
     assert equal(found.tensors, state)
     assert found.settings == ({"readout": readout} if layout == "official" else {})
@@ -39,7 +39,7 @@ def test_names_and_tensors_come_back(layout, name, readout):
 
 
 def test_all_written_layouts_are_tried_above():
-    assert HELD.keys() == set(WRITABLE) < set(LAYOUTS)
+    assert HELD.keys() == set(FILES.writable) < set(FILES.layouts)
 
 
 def test_written_names_and_shapes_are_the_published_ones():

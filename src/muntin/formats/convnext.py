@@ -18,8 +18,10 @@ from torch import Tensor
 
 from muntin.errors import UserError
 
-from .layout import Foreign, Layout, Sizes, State, depths_of, kind_of, read_layout, write_layout
+from . import told
+from .layout import Files, Foreign, Layout, Sizes, State, depths_of, kind_of, read_layout, write_layout
 from .rename import nested
+from .transformers_config import architecture, one_side
 from .wrapped import unwrap
 
 # --- names: foreign -> ours ------------------------------------------------------------------------------------------
@@ -130,10 +132,7 @@ _LAYOUTS = {
     "torchvision": Layout(TORCHVISION, (map_scale_to_vector,), (vector_scale_to_map,)),
     "transformers": Layout(TRANSFORMERS),
 }
-LAYOUTS = tuple(name for name in _LAYOUTS if name != "isotropic")  # which is official too
-TITLE = "ConvNeXt"  # in messages
-WRITABLE = LAYOUTS[1:]  # ours needs no writing
-INSIDE = {"official": "model", "dense": "state_dict"}  # wrapper of a .pth
+_NAMES = tuple(name for name in _LAYOUTS if name != "isotropic")  # which is official too
 
 # --- which layout ----------------------------------------------------------------------------------------------------
 
@@ -144,11 +143,6 @@ _SIGNS = {
     "timm": r"stages[._]\d+\.blocks\.\d+\.conv_dw\..*",
     "official": r"(stages\.\d+|blocks)\.\d+\.pwconv1\..*",
 }
-
-
-def recognise(keys: Iterable[str]) -> str | None:
-    """The layout that these keys belong to, also inside a detector's file; None if it is none of `LAYOUTS`."""
-    return unwrap(keys, layout_of).layout
 
 
 def layout_of(keys: set[str]) -> str | None:
@@ -185,15 +179,15 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Fo
     found = unwrap(state, layout_of)
     if found.layout == "transformers":
         found = found._replace(inside={key: name.removeprefix(_PREFIX) for key, name in found.inside.items()})
-    return read_layout(state, _LAYOUTS, layout_of, TITLE, found, _table_of)[0]
+    return read_layout(state, _LAYOUTS, layout_of, "ConvNeXt", found, _table_of)[0]
 
 
 def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
-    """Our names to those of a layout out of `WRITABLE`. settings: as for ViT; nothing here depends on them.
+    """Our names to those of a layout that is not ours. settings: as for ViT; nothing here depends on them.
 
     Raises UserError for tensors that the layout has no place for.
     """
-    if _isotropic(state) and layout in WRITABLE and layout != "official":
+    if _isotropic(state) and layout in _NAMES[1:] and layout != "official":
         raise UserError(f"isotropic ConvNeXt are not known in the {layout} layout; write the official one")
     renamed = write_layout(state, _LAYOUTS, layout, _table_of)
     if layout != "transformers" or any(key.startswith("hidden_states_norms.") for key in renamed):
@@ -218,3 +212,44 @@ def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
         "layer_scale": 1e-6 if "backbone.stages.0.0.scale.gamma" in t else 0.0,
     }
     return Sizes("convnext", *kind_of(t), fields)
+
+
+# --- configs ---------------------------------------------------------------------------------------------------------
+
+
+def told_by_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Nothing; raises UserError for another activation than the exact GELU."""
+    if config.get("model_type") == "convnext":
+        told.gelu(config, known=("erf",))
+    return {}
+
+
+def convnext_of_transformers(config: Any, kind: str) -> dict[str, Any]:
+    """Its config class. Raises UserError for isotropic models and for patches that are no squares."""
+    if len(config.dims) == 1:
+        raise UserError("transformers has no isotropic ConvNeXt; write another layout")
+    return {
+        **architecture("ConvNext", kind),
+        "model_type": "convnext",
+        "patch_size": one_side("patch", {config.patch}),
+        "num_stages": len(config.dims),
+        "hidden_sizes": list(config.dims),
+        "depths": list(config.depths),
+        "hidden_act": "gelu",
+        "initializer_range": 0.02,
+        "layer_norm_eps": 1e-6,
+        "layer_scale_init_value": config.layer_scale,
+        "drop_path_rate": 0.0,
+    }
+
+
+FILES = Files(
+    title="ConvNeXt",
+    layouts=_NAMES,
+    layout_of=layout_of,
+    read=read,
+    write=write,
+    sizes=sizes,
+    inside={"official": "model", "dense": "state_dict"},
+    told_by_transformers=told_by_transformers,
+)

@@ -6,16 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from muntin.errors import UserError
 
-from .layout import Foreign, Layout, Sizes, depths_of, read_layout, write_layout
+from .layout import Files, Foreign, Layout, Sizes, depths_of, read_layout, write_layout
 from .rename import nested
-from .wrapped import unwrap
 
 _NORM = {
     "*": "*",
@@ -60,18 +59,10 @@ OURS = {
 }
 
 _LAYOUTS = {"muntin": Layout(OURS), "torchvision": Layout(TORCHVISION)}
-LAYOUTS = tuple(_LAYOUTS)
-TITLE = "ConvNeXt roadmap"  # in messages
-WRITABLE = LAYOUTS[1:]
-INSIDE: dict[str, str] = {}  # files hold the bare tensors
-
-
-def recognise(keys: Iterable[str]) -> str | None:
-    """The layout that these keys belong to; None if it is none of `LAYOUTS`."""
-    return unwrap(keys, layout_of).layout
 
 
 def layout_of(keys: set[str]) -> str | None:
+    """The layout of a file that holds nothing around its backbone but heads."""
     if {"backbone.stem.0.weight", "backbone.stages.0.0.conv1.weight"} <= keys:
         return "muntin"
     return "torchvision" if {"conv1.weight", "bn1.weight", "layer1.0.conv3.weight"} <= keys else None
@@ -86,7 +77,7 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Fo
 
 
 def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
-    """Our names to those of a layout out of `WRITABLE`. Raises UserError for tensors that it has no place for."""
+    """Our names to those of a layout. Raises UserError for tensors that it has no place for."""
     told = sizes(state).fields
     if layout == "torchvision" and (told["stem"], told["depthwise"], told["block"]) != (
         "overlapping",
@@ -124,3 +115,14 @@ def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     head = t.get("readout.head.weight")
     kind = "simmim" if "mask_token" in t else "backbone" if head is None else "classifier"
     return Sizes("convnext_roadmap", kind, 0 if head is None else len(head), fields)
+
+
+FILES = Files(
+    title="ConvNeXt roadmap",
+    layouts=tuple(_LAYOUTS),
+    layout_of=layout_of,
+    read=read,
+    write=write,
+    sizes=sizes,
+    settings=("activation", "activations"),
+)

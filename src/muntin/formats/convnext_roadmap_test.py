@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from muntin.errors import UserError
-from muntin.formats.convnext_roadmap import LAYOUTS, WRITABLE, read, recognise, sizes, write
+from muntin.formats.convnext_roadmap import FILES, read, sizes, write
 from muntin.heads import MeanNormReadout, MeanReadout
 from muntin.models.convnext_roadmap import VARIANTS, Roadmap
 
@@ -34,11 +34,11 @@ def test_step_0_has_torchvisions_names():
     state = ours("convnext_roadmap_00")
     foreign = write(state, "torchvision")
     assert {"conv1.weight", "bn1.running_mean", "layer2.0.downsample.1.num_batches_tracked", "fc.bias"} < foreign.keys()
-    assert recognise(foreign) == "torchvision"
+    assert FILES.recognise(foreign) == "torchvision"
     found = read(foreign).tensors
     assert found.keys() == state.keys()
     assert all(torch.equal(found[key], state[key]) for key in state)
-    assert (LAYOUTS, WRITABLE) == (("muntin", "torchvision"), ("torchvision",))
+    assert (FILES.layouts, FILES.writable) == (("muntin", "torchvision"), ("torchvision",))
 
 
 def test_later_steps_have_no_name_elsewhere():

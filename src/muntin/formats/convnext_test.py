@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from muntin.errors import UserError
-from muntin.formats.convnext import LAYOUTS, WRITABLE, read, recognise, sizes, write
+from muntin.formats.convnext import FILES, read, sizes, write
 from muntin.heads import LevelNorms, MeanNormReadout
 from muntin.models.convnext import ConvNeXt, ConvNeXtConfig
 
@@ -42,14 +42,14 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_names_and_tensors_come_back(layout, heads):
     state = ours(heads)
     foreign = write(state, layout)
-    assert recognise(foreign) == layout
+    assert FILES.recognise(foreign) == layout
     found = read(foreign)
     assert (found.layout, found.wrapped_in, found.dropped) == (layout, "", {})
     assert equal(found.tensors, state)
 
 
 def test_all_written_layouts_are_tried_above():
-    assert {layout for layout, _ in WRITTEN} == set(WRITABLE) == set(LAYOUTS) - {"muntin"}
+    assert {layout for layout, _ in WRITTEN} == set(FILES.writable) == set(FILES.layouts) - {"muntin"}
 
 
 @pytest.mark.parametrize("heads", ["classifier", "dense", "simmim"])
@@ -130,7 +130,7 @@ def test_an_unknown_key_is_an_error_that_names_the_layout():
 
 
 def test_a_tensor_without_a_place_in_a_layout_is_an_error():
-    for layout in WRITABLE:
+    for layout in FILES.writable:
         with pytest.raises(UserError, match=rf"no name in the {layout} layout: gate"):
             write(ours() | {"gate": torch.zeros(1)} if layout != "dense" else {"gate": torch.zeros(1)}, layout)
     with pytest.raises(UserError, match="no name in the timm layout: norms"):
@@ -141,8 +141,8 @@ def test_a_tensor_without_a_place_in_a_layout_is_an_error():
 
 def test_weights_of_something_else_are_told_apart():
     swin = {"layers.0.blocks.0.attn.qkv.weight": torch.zeros(1), "backbone.stages.0.0.mix.qkv.weight": torch.zeros(1)}
-    assert recognise(swin) is None
-    assert recognise([]) is None
+    assert FILES.recognise(swin) is None
+    assert FILES.recognise({}) is None
     with pytest.raises(UserError, match="no ConvNeXt weights"):
         read(swin)
 

@@ -11,20 +11,15 @@ All tensors are kept, the running statistics of batch norm and its counters incl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from .layout import Foreign as Foreign
-from .layout import Layout, Sizes, State, depths_of, kind_of, read_layout, write_layout
+from . import told
+from .layout import Files, Foreign, Layout, Sizes, State, depths_of, kind_of, read_layout, write_layout
 from .rename import nested
-from .wrapped import unwrap
-
-LAYOUTS = ("muntin", "official", "transformers")
-TITLE = "CvT"  # in messages
-WRITABLE = LAYOUTS[1:]  # ours needs no writing
-INSIDE: dict[str, str] = {}  # official .pth files are a bare state dict
+from .transformers_config import architecture
 
 _HEAD = {"norm.*": "readout.norm.*", "head.*": "readout.head.*"}
 _BATCH_NORM = {name: name for name in ("*", "running_mean", "running_var", "num_batches_tracked")}
@@ -104,11 +99,6 @@ def layout_of(keys: set[str]) -> str | None:
     return next((name for name, sign in _SIGNS.items() if any(re.fullmatch(sign, key) for key in keys)), None)
 
 
-def recognise(keys: Iterable[str]) -> str | None:
-    """The layout that these keys belong to, None if it is none of `LAYOUTS`."""
-    return unwrap(keys, layout_of).layout
-
-
 def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Foreign:
     """The tensors of a file under our names; CvT has no positions, and so needs no grid.
 
@@ -118,7 +108,7 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Fo
 
 
 def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
-    """Our names to those of a layout out of `WRITABLE`.
+    """Our names to those of a layout.
 
     Raises UserError for tensors that the layout has no place for, such as those of a fused model.
     """
@@ -170,3 +160,67 @@ _LAYOUTS = {
     "official": Layout(_OFFICIAL, *_TOKENS),
     "transformers": Layout(_TRANSFORMERS, *_TOKENS),
 }
+
+# --- configs ---------------------------------------------------------------------------------------------------------
+
+_SETTINGS = {  # ours -> transformers'
+    "heads": "num_heads",
+    "kv_stride": "stride_kv",
+    "embed_stride": "patch_stride",
+    "embed_padding": "patch_padding",
+}
+
+
+def told_by_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What no tensor tells: heads, strides and padding of each stage."""
+    if config.get("model_type") != "cvt":
+        return {}
+    found = told.plain(config, _SETTINGS.values())
+    return {ours: found[theirs] for ours, theirs in _SETTINGS.items() if theirs in found}
+
+
+def cvt_of_transformers(config: Any, kind: str) -> dict[str, Any]:
+    """Its config class, whose code computes the exact GELU and cannot be told otherwise."""
+    stages = len(config.dims)
+    return {
+        **architecture("Cvt", kind),
+        "model_type": "cvt",
+        "patch_sizes": list(config.embed_kernel),
+        "patch_stride": list(config.embed_stride),
+        "patch_padding": list(config.embed_padding),
+        "embed_dim": list(config.dims),
+        "num_heads": list(config.heads),
+        "depth": list(config.depths),
+        "mlp_ratio": list(config.mlp_ratio),
+        "qkv_bias": list(config.qkv_bias),
+        "cls_token": list(config.class_token),
+        "qkv_projection_method": list(config.projection),
+        "kernel_qkv": list(config.kernel),
+        "padding_kv": [kernel // 2 for kernel in config.kernel],
+        "stride_kv": list(config.kv_stride),
+        "padding_q": [kernel // 2 for kernel in config.kernel],
+        "stride_q": [1] * stages,
+        "attention_drop_rate": [0.0] * stages,
+        "drop_rate": [0.0] * stages,
+        "drop_path_rate": [0.0] * stages,
+        "initializer_range": 0.02,
+        "layer_norm_eps": 1e-5,
+    }
+
+
+def otherwise(layout: str, settings: Mapping[str, Any]) -> str:
+    """transformers cannot be told which GELU."""
+    return "CvT has QuickGELU, and transformers computes it with the exact GELU" if layout == "transformers" else ""
+
+
+FILES = Files(
+    title="CvT",
+    layouts=tuple(_LAYOUTS),
+    layout_of=layout_of,
+    read=read,
+    write=write,
+    sizes=sizes,
+    settings=("heads", "embed_stride", "embed_padding", "kv_stride"),
+    told_by_transformers=told_by_transformers,
+    otherwise=otherwise,
+)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from muntin.errors import UserError
-from muntin.formats.cvt import LAYOUTS, WRITABLE, read, recognise, sizes, write
+from muntin.formats.cvt import FILES, read, sizes, write
 from muntin.heads import LevelNorms, TokenReadout
 from muntin.models.cvt import CvT, CvTConfig
 
@@ -41,11 +41,11 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     )
 
 
-@pytest.mark.parametrize("layout", WRITABLE)
+@pytest.mark.parametrize("layout", FILES.writable)
 def test_names_and_tensors_come_back_counters_included(layout):
     state = ours()
     foreign = write(state, layout)
-    assert recognise(foreign) == layout
+    assert FILES.recognise(foreign) == layout
     found = read(foreign)
     assert (found.layout, found.dropped, found.wrapped_in) == (layout, {}, "")
     assert equal(found.tensors, state)
@@ -55,7 +55,7 @@ def test_names_and_tensors_come_back_counters_included(layout):
 @pytest.mark.parametrize("kind", ["classifier", "dense", "simmim"])
 def test_our_own_files_are_read_as_they_are(kind):
     state = ours(kind)
-    assert recognise(state) == "muntin"
+    assert FILES.recognise(state) == "muntin"
     assert equal(read(state).tensors, state)
 
 
@@ -78,7 +78,7 @@ def test_written_names_are_the_published_ones():
 def test_a_bare_model_of_transformers_gives_the_backbone():
     state = {k: t for k, t in ours().items() if k.startswith("backbone.")}
     bare = {key.removeprefix("cvt."): tensor for key, tensor in write(state, "transformers").items()}
-    assert recognise(bare) == "transformers"
+    assert FILES.recognise(bare) == "transformers"
     assert equal(read(bare).tensors, state)
 
 
@@ -101,7 +101,7 @@ def test_a_file_without_its_last_embedding_tells_no_sizes():
         sizes({k: t for k, t in ours().items() if not k.startswith("backbone.embeds.2.")})
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", FILES.layouts)
 def test_a_key_that_no_layout_explains_is_named(layout):
     state = ours() if layout == "muntin" else write(ours(), layout)
     with pytest.raises(UserError, match=re.escape("pos_embed")):

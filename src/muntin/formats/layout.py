@@ -1,7 +1,7 @@
 """Reading and writing the layouts of one family: its tensors under other projects' names.
 
 A family's file (`swin.py`, `vit.py`, ...) says which layouts there are, how a set of keys shows which it is, and what
-each stores differently; what happens with that is here.
+each stores differently, all in one `Files`; what happens with that is here.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from .wrapped import Unwrapped, unwrap
 State = dict[str, Tensor]
 Rewrite = Callable[[State], None]  # of tensors under our names, in place
 LayoutOf = Callable[[set[str]], str | None]  # the layout of a backbone's own keys, None if they are of none
+Pixels = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation of each channel
 
 # what a file keeps beside its weights and a model computes: read for what it tells, then left aside
 BUFFERS = ("relative_position_index", "relative_coords_table", "attn_mask")
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_OUR_PARTS = ("backbone.", "readout.", "norms.", "norm.", "decoder.", "mask_token")
 _COUNTER = "num_batches_tracked"  # of batch norm, the one whole number among weights
 
 
@@ -38,13 +40,11 @@ class Layout(NamedTuple):
 class Foreign(NamedTuple):
     """What a foreign file holds."""
 
-    layout: str  # one of the family's LAYOUTS
+    layout: str  # one of `Files.layouts`
     tensors: State  # under our names
     dropped: dict[str, str]  # foreign key -> why it was left aside
-    windows: tuple[tuple[int, int], ...] | None = None  # Swin: of every stage, tokens; None where the file is silent
-    pretrained_window: tuple[tuple[int, int], ...] | None = None  # V2: the scale of its position bias, likewise
     wrapped_in: str = ""  # what the backbone was a part of, "" where the file is its own
-    settings: Mapping[str, Any] = {}  # fields of the config that follow from whose file it is, not from its shapes
+    settings: Mapping[str, Any] = {}  # fields of the config that the file tells, and no tensor under our names
 
 
 class Sizes(NamedTuple):
@@ -54,6 +54,71 @@ class Sizes(NamedTuple):
     kind: str  # "classifier", "simmim" (pre-training), "backbone" (with or without norms of its levels)
     num_classes: int  # 0: no head
     fields: dict[str, Any]  # of the family's config, those that shapes tell
+
+
+def _nothing(*_: Any) -> dict[str, Any]:
+    return {}
+
+
+def _no_words(*_: Any) -> str:
+    return ""
+
+
+def _as_it_is(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> State:
+    return dict(state)
+
+
+class Files(NamedTuple):
+    """The weights files of a family: what others call its tensors and its settings, and how that shows."""
+
+    title: str  # in messages
+    layouts: tuple[str, ...]  # that are read; the first is ours
+    layout_of: LayoutOf
+    read: Callable[[Mapping[str, Tensor], tuple[int, ...] | None], Foreign]  # the file, cells of its positions
+    write: Callable[[Mapping[str, Tensor], str, Mapping[str, Any]], State]  # our tensors, layout, fields of the config
+    sizes: Callable[[Mapping[str, Tensor]], Sizes]
+    inside: Mapping[str, str] = {}  # layout -> what its project puts the tensors of a .pth under
+    arrays: tuple[str, ...] = ()  # layouts that are kept in .npz
+    pixels: Mapping[str, Pixels] = {}  # layout -> what its code takes pixels with, where that is not ImageNet's
+    settings: tuple[str, ...] = ()  # fields of the config that no tensor tells, and a config.json of ours does
+    told_by_ours: Callable[[Mapping[str, Any], Mapping[str, Tensor]], dict[str, Any]] = _nothing  # others, likewise
+    told_by_transformers: Callable[[Mapping[str, Any], Mapping[str, Tensor]], dict[str, Any]] = _nothing
+    mismatch: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], str] = _no_words  # file, model -> why not, if so
+    spread: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], State] = _as_it_is  # file -> as the model has them
+    otherwise: Callable[[str, Mapping[str, Any]], str] = _no_words  # layout, config -> what its code computes otherwise
+    tag: str = ""  # on the Hub, where it is not the title
+
+    @property
+    def writable(self) -> tuple[str, ...]:
+        """Ours needs no writing."""
+        return self.layouts[1:]
+
+    def recognise(self, tensors: Mapping[str, Tensor]) -> str | None:
+        """The layout that these names and shapes belong to, also inside a detector's file; None if it is none."""
+        return None if clip_kernel(tensors) else self.recognise_names(tensors)
+
+    def recognise_names(self, keys: Iterable[str]) -> str | None:
+        """The same by names alone."""
+        return unwrap(keys, self.layout_of).layout
+
+
+def _no_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
+    raise UserError("these tensors are of a model that the catalog does not know; load them into it in Python")
+
+
+OURS_ALONE = Files(  # of a model that no catalog knows
+    title="model of its own",
+    layouts=("muntin",),
+    layout_of=lambda keys: "muntin" if keys and all(key.startswith(_OUR_PARTS) for key in keys) else None,
+    read=lambda state, grid: Foreign("muntin", dict(state), {}),
+    write=lambda state, layout, settings: dict(state),
+    sizes=_no_sizes,
+)
+
+
+def clip_kernel(tensors: Mapping[str, Tensor]) -> str:
+    """The first kernel with an axis of time: such a file is not of the model for pictures that its names are of."""
+    return next((key for key, tensor in tensors.items() if tensor.ndim == 5), "")
 
 
 def kind_of(tensors: Mapping[str, Tensor]) -> tuple[str, int]:

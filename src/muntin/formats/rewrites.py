@@ -6,6 +6,7 @@ All functions work on our names, in place.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from .layout import State
 _PARTS = ("query", "key", "value")
 
 
-def is_v2(state: State) -> bool:
+def is_v2(state: Mapping[str, Tensor]) -> bool:
     """Swin V2 has a temperature in every attention."""
     return any(key.endswith(".mix.logit_scale") for key in state)
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from muntin.errors import UserError
-from muntin.formats.swin import LAYOUTS, WRITABLE, read, recognise, write
+from muntin.formats.swin import FILES, read, write
 from muntin.heads import LevelNorms, PooledReadout
 from muntin.models import Swin, SwinConfig, SwinV2, SwinV2Config
 
@@ -56,7 +56,7 @@ def test_names_and_tensors_come_back(version, layout, heads):
         pytest.skip("transformers' V2 backbone has no norms of its levels")
     state = ours(version, heads)
     foreign = write(state, layout)
-    assert recognise(foreign) == layout
+    assert FILES.recognise(foreign) == layout
     found = read(foreign)
     assert found.layout == layout
     assert found.wrapped_in == ("a classifier (backbone.*, head.*)" if (layout, heads) == WRITTEN[-1] else "")
@@ -73,7 +73,7 @@ def test_absolute_embeddings_come_back(version, layout, heads):
 
 
 def test_all_written_layouts_are_tried_above():
-    assert {layout for layout, _ in WRITTEN} == set(WRITABLE) < set(LAYOUTS)
+    assert {layout for layout, _ in WRITTEN} == set(FILES.writable) < set(FILES.layouts)
 
 
 def test_written_names_are_the_published_ones():
@@ -114,9 +114,9 @@ def test_released_simmim_files_say_rpe_mlp():
 
 def test_timm_files_from_before_0_9_have_official_names():
     old = {k: v for k, v in write(ours("v1", "classifier"), "official").items() if not k.startswith("head.")}
-    assert recognise(old) == "official"
+    assert FILES.recognise(old) == "official"
     new = {k: v for k, v in write(ours("v1", "classifier"), "timm").items() if not k.startswith("head.")}
-    assert recognise(new) == "timm"
+    assert FILES.recognise(new) == "timm"
     assert read(old).tensors.keys() == read(new).tensors.keys()
 
 
@@ -204,14 +204,14 @@ def test_buffers_that_follow_from_sizes_are_left_aside_and_told():
 
 def test_the_scale_of_a_v2_position_bias_is_recovered_from_its_coordinates():
     found = read(with_buffers(windows=(24, 12), pretrained=(12, 6)))
-    assert found.windows == ((24, 24), (12, 12))
-    assert found.pretrained_window == ((12, 12), (6, 6))
+    assert found.settings.get("window") == ((24, 24), (12, 12))
+    assert found.settings.get("pretrained_window") == ((12, 12), (6, 6))
     half = {k: v.half() if v.is_floating_point() else v for k, v in with_buffers((24, 12), (12, 6)).items()}
-    assert read(half).pretrained_window == ((12, 12), (6, 6))
+    assert read(half).settings.get("pretrained_window") == ((12, 12), (6, 6))
 
 
 def test_a_window_of_one_token_has_no_scale():
-    assert read(with_buffers(windows=(2, 1), pretrained=(2, 1))).pretrained_window == ((2, 2), (1, 1))
+    assert read(with_buffers(windows=(2, 1), pretrained=(2, 1))).settings.get("pretrained_window") == ((2, 2), (1, 1))
 
 
 def test_damaged_coordinates_are_refused():
@@ -221,13 +221,13 @@ def test_damaged_coordinates_are_refused():
 
 
 def test_windows_are_told_by_tables_or_else_by_indices():
-    assert read(write(ours("v1", "classifier"), "official")).windows == ((4, 4), (4, 4))
-    assert read(write(ours("v2", "classifier"), "official")).windows is None
+    assert read(write(ours("v1", "classifier"), "official")).settings.get("window") == ((4, 4), (4, 4))
+    assert read(write(ours("v2", "classifier"), "official")).settings.get("window") is None
     indices = {k: v for k, v in with_buffers((6, 3)).items() if not k.endswith("relative_coords_table")}
     found = read(indices)
-    assert found.windows == ((6, 6), (3, 3))
-    assert found.pretrained_window is None
-    assert read(ours("v1", "classifier")).windows == ((4, 4), (4, 4))
+    assert found.settings.get("window") == ((6, 6), (3, 3))
+    assert found.settings.get("pretrained_window") is None
+    assert read(ours("v1", "classifier")).settings.get("window") == ((4, 4), (4, 4))
 
 
 # --- what is not understood ------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def test_every_name_of_ours_is_known():
 
 
 def test_a_tensor_without_a_place_in_a_layout_is_an_error():
-    for layout in WRITABLE:
+    for layout in FILES.writable:
         with pytest.raises(UserError, match=rf"no name in the {layout} layout: gate"):
             write({"gate": torch.zeros(1)}, layout)
     with pytest.raises(UserError, match=r"no name in the timm layout: backbone\.absolute_position"):
@@ -282,7 +282,7 @@ def test_a_frozen_position_bias_is_not_written_as_what_others_would_read_wrongly
 def test_weights_of_something_else_are_told_apart():
     with pytest.raises(UserError, match=r"no Swin weights .* blocks\.0\.attn\.qkv\.weight"):
         read({"blocks.0.attn.qkv.weight": torch.zeros(1)})
-    assert recognise([]) is None
+    assert FILES.recognise({}) is None
 
 
 def test_a_mixture_of_official_and_timm_names_is_refused():

@@ -1,15 +1,86 @@
-"""The windows that a checkpoint of Swin or Swin V2 was made for, from the tensors that follow from them."""
+"""The windows that a checkpoint of Swin or Swin V2 was made for, and those that set the scale of V2's position bias.
+
+No tensor that a model has tells the scale. Official files and torchvision's keep what follows from both (`BUFFERS`);
+config.json tells them in our folders and in those of transformers.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from muntin.errors import UserError
 
+from . import told
+from .layout import State
+
 Windows = tuple[tuple[int, int], ...]
+_ATTENTION = {  # layouts whose files hold the buffers, and what stands before them
+    "official": "layers.{s}.blocks.{b}.attn.",
+    "dense": "layers.{s}.blocks.{b}.attn.",
+    "simmim": "encoder.layers.{s}.blocks.{b}.attn.",
+    "torchvision": "features.{odd}.{b}.attn.",
+}
+
+
+def settings_of(with_buffers: Mapping[str, Tensor]) -> dict[str, Any]:
+    """`window` and `pretrained_window`, one a stage, where the tensors of a file tell them; under our names."""
+    return _those_told(stage_windows(with_buffers), pretrained_windows(with_buffers))
+
+
+def told_by_ours(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The same from our config.json. `trained_windows` are those that V2 really used in training, on smaller maps."""
+    stages, fields = _stages(tensors), config["config"] if isinstance(config.get("config"), dict) else {}
+    windows = told.sides(config.get("trained_windows"), stages) or told.sides(fields.get("window"), stages)
+    return _those_told(windows, told.sides(fields.get("pretrained_window"), stages))
+
+
+def told_by_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The same from transformers' config.json, whose windows are square: maps lower than V2's window shrink it.
+
+    Raises UserError for another activation than the exact GELU.
+    """
+    kind, stages = config.get("model_type"), _stages(tensors)
+    if kind in ("swin", "swinv2"):
+        told.gelu(config, known=("erf",))
+    names = ("window_size", "image_size", "patch_size")
+    windows, sizes = None, told.sides([config.get(name) for name in names], len(names))
+    if kind == "swinv2" and sizes:
+        (window, _), (height, _), (patch, _) = sizes
+        windows = told.sides([min(window, height // patch // 2**stage) for stage in range(stages)], stages)
+    return _those_told(windows, told.sides(config.get("pretrained_window_sizes"), stages))
+
+
+def _stages(tensors: Mapping[str, Tensor]) -> int:
+    return 1 + max((int(key.split(".")[2]) for key in tensors if key.startswith("backbone.stages.")), default=-1)
+
+
+def _those_told(windows: Windows | None, scale: Windows | None) -> dict[str, Any]:
+    return ({"window": windows} if windows else {}) | ({"pretrained_window": scale} if scale else {})
+
+
+def buffers(
+    layout: str, depths: Sequence[int], indices: Sequence[Tensor], coordinates: Sequence[Tensor] | None
+) -> State:
+    """What a layout keeps of windows for every block, under its names; nothing where it keeps none.
+
+    indices: of every stage, the row of the bias that each pair of tokens reads (N, N). coordinates: of every stage, of
+    V2's offsets (2h - 1, 2w - 1, 2).
+    """
+    found: State = {}
+    for stage, depth in enumerate(depths if layout in _ATTENTION else ()):
+        for block in range(depth):
+            prefix, index = _ATTENTION[layout].format(s=stage, odd=2 * stage + 1, b=block), indices[stage]
+            found[f"{prefix}relative_position_index"] = index.flatten() if layout == "torchvision" else index
+            if coordinates:
+                found[f"{prefix}relative_coords_table"] = coordinates[stage][None]
+    return found
+
+
+# --- from buffers ----------------------------------------------------------------------------------------------------
 
 
 def stage_windows(state: Mapping[str, Tensor]) -> Windows | None:
@@ -30,8 +101,7 @@ def pretrained_windows(state: Mapping[str, Tensor]) -> Windows | None:
 
 
 def _of_all_stages(state, find) -> Windows | None:
-    count = 1 + max((int(key.split(".")[2]) for key in state if key.startswith("backbone.stages.")), default=-1)
-    found = [find(state, f"backbone.stages.{s}.0.mix.") for s in range(count)]
+    found = [find(state, f"backbone.stages.{s}.0.mix.") for s in range(_stages(state))]
     return tuple(found) if found and None not in found else None
 
 

@@ -9,13 +9,13 @@
 - `transformers`: ViT and DeiT, for image classification (also with teacher), for masked image modelling, or bare;
 - `muntin`: ours.
 
-Names stand in `vit_tables`, changes of the tensors in `vit_rewrites`. Nothing is resized here: `adapt` does that.
+Names stand in `vit_names`, changes of the tensors in `vit_rewrites`. Nothing is resized here: `weights.fit` does that.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -23,10 +23,10 @@ from torch import Tensor
 
 from muntin.errors import UserError, unknown
 
+from . import told
+from . import vit_names as names
 from . import vit_rewrites as rewrites
-from . import vit_tables as tables
-from .layout import Foreign as Foreign
-from .layout import Layout, read_layout, write_layout
+from .layout import Files, Foreign, Layout, Sizes, depths_of, kind_of, read_layout, write_layout
 from .rewrites import (
     flatten_pretraining,
     join_qkv,
@@ -35,29 +35,24 @@ from .rewrites import (
     split_qkv,
     unflatten_pretraining,
 )
-from .vit_sizes import sizes as sizes
+from .transformers_config import architecture, one_side
+from .vit_rewrites import PREFIX_POSITION, TOKENS
 from .wrapped import Unwrapped, unwrap
 
 _LAYOUTS = {
-    "muntin": Layout(tables.OURS),
-    "official": Layout(tables.OFFICIAL, (rewrites.from_jax,)),
-    "timm": Layout(tables.TIMM, (rewrites.mean_norm_to_norm,)),
-    "deit3": Layout(tables.DEIT3, (rewrites.mean_norm_to_norm,)),
-    "simmim": Layout(tables.SIMMIM, (flatten_pretraining,), (unflatten_pretraining,)),
-    "torchvision": Layout(tables.TORCHVISION),
+    "muntin": Layout(names.OURS),
+    "official": Layout(names.OFFICIAL, (rewrites.from_jax,)),
+    "timm": Layout(names.TIMM, (rewrites.mean_norm_to_norm,)),
+    "deit3": Layout(names.DEIT3, (rewrites.mean_norm_to_norm,)),
+    "simmim": Layout(names.SIMMIM, (flatten_pretraining,), (unflatten_pretraining,)),
+    "torchvision": Layout(names.TORCHVISION),
     "transformers": Layout(
-        tables.TRANSFORMERS,
+        names.TRANSFORMERS,
         (join_qkv, flatten_pretraining, norm_to_pretraining),
         (norm_from_pretraining, unflatten_pretraining, split_qkv),
     ),
 }
-LAYOUTS = tuple(_LAYOUTS)
-TITLE = "ViT"  # in messages
-WRITABLE = LAYOUTS[1:]  # ours needs no writing
-INSIDE = {"deit3": "model", "simmim": "model"}  # what the tensors lie under in a .pth of the layout's project
-
-ARRAYS = ("official",)  # layouts kept in .npz
-PIXELS = {"official": ((0.5,) * 3, (0.5,) * 3)}  # mean and standard deviation, where they are not ImageNet's
+_WRITABLE = tuple(_LAYOUTS)[1:]  # ours needs no writing
 
 _SIGNS = {
     "muntin": r"backbone\.blocks\.\d+\.mix\.qkv\.weight",
@@ -78,11 +73,6 @@ _RESAMPLE = {"official": "bilinear_corners"}  # all others bicubic; timm from 0.
 _MAE = re.compile(r"decoder_\w+(\..*)?|decoder\.(decoder_\w+|mask_token)(\..*)?")
 
 
-def recognise(keys: Iterable[str]) -> str | None:
-    """The layout that these keys belong to, also inside a detector's file; None if it is none of `LAYOUTS`."""
-    return unwrap(keys, _layout_of).layout
-
-
 def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Foreign:
     """The tensors of a file under our names, and what else it tells.
 
@@ -101,11 +91,11 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Fo
         name: layout if name == "muntin" else layout._replace(read=(*layout.read, to_grid))
         for name, layout in _LAYOUTS.items()
     }
-    foreign, as_stored = read_layout(state, layouts, _layout_of, TITLE, found)
+    foreign, as_stored = read_layout(state, layouts, _layout_of, "ViT", found)
     if foreign.layout == "muntin":
         return foreign
     mean_norm = "readout.mean_norm.weight" in as_stored
-    token = rewrites.TOKENS[0] in as_stored
+    token = TOKENS[0] in as_stored
     settings: dict[str, Any] = {
         "gelu": _GELU.get(foreign.layout, "erf"),
         "position_resample": _RESAMPLE.get(foreign.layout, "bicubic"),
@@ -116,15 +106,15 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Fo
 
 
 def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
-    """Our names to those of a layout out of `WRITABLE`. `official` needs no transposing later: save it as .npz.
+    """Our names to those of a layout that is not ours. `official` needs no transposing later: save it as .npz.
 
     settings: fields of the model's config that its tensors do not tell: "heads", which `official` cannot be written
     without; "readout"; "gelu". Where they are not given, the class token is read if there is one.
     Raises UserError for what the layout has no place for. timm and transformers compute the exact GELU unless they are
     told (act_layer="gelu_tanh", hidden_act="gelu_pytorch_tanh").
     """
-    if layout not in WRITABLE:
-        raise unknown("layout to write", layout, WRITABLE)
+    if layout not in _WRITABLE:
+        raise unknown("layout to write", layout, _WRITABLE)
     settings = settings or {}
     _check_place(state, layout, settings)
     known = _LAYOUTS[layout]
@@ -157,7 +147,7 @@ def _layout_of(keys: set[str]) -> str | None:
 
 def _check_place(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any]) -> None:
     """Raise UserError for what the layout, or the code that reads it, cannot say."""
-    class_token = rewrites.TOKENS[0] in state
+    class_token = TOKENS[0] in state
     readout = settings.get("readout", "token" if class_token else "gap")
     representation, head = "readout.representation.weight" in state, "readout.head.weight" in state
     gelu = settings.get("gelu", _GELU.get(layout))
@@ -170,7 +160,7 @@ def _check_place(state: Mapping[str, Tensor], layout: str, settings: Mapping[str
     why = ""
     if gelu != _GELU.get(layout, gelu):
         why = f"belongs to code that computes GELU by '{_GELU[layout]}', and this model has '{gelu}'"
-    elif layout in ("torchvision", "transformers") and rewrites.PREFIX_POSITION not in state:
+    elif layout in ("torchvision", "transformers") and PREFIX_POSITION not in state:
         why = "has no place for a model without a class token, nor for one whose class token has no position"
     elif readout == "mean_norm" and not like_timm:
         why = "knows no norm after the mean over the cells"
@@ -214,3 +204,128 @@ def _with_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
         else:
             named[family + key] = tensor
     return named
+
+
+# --- kinds and configs ------------------------------------------------------------------------------------------------
+
+
+def mismatch(used: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """Name a file of a model with a distillation token where ours has none, and the reverse."""
+    token = TOKENS[1]
+    if token in used and token not in own:
+        return (
+            "holds a distilled model, with a distillation token and a head for it, and the model has none; create the "
+            "model under its distilled name"
+        )
+    if used and token in own and token not in used:
+        return (
+            "holds a model without a distillation token, and the model has one and a head for it; create the model "
+            "under its plain name"
+        )
+    return ""
+
+
+def otherwise(layout: str, settings: Mapping[str, Any]) -> str:
+    """Code with timm's names computes the exact GELU unless it is told."""
+    if layout in ("timm", "simmim", "deit3") and settings["gelu"] == "tanh":
+        return "the model has the approximate GELU, and timm's the exact one unless made with act_layer='gelu_tanh'"
+    return ""
+
+
+def told_by_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """GELU and heads. Raises UserError for an activation that ours has not."""
+    if config.get("model_type") not in ("vit", "deit", "vit_mae", "vit_msn"):
+        return {}
+    heads = told.plain(config, ("num_attention_heads",))
+    return {"gelu": told.gelu(config), **({"heads": heads["num_attention_heads"]} if heads else {})}
+
+
+def vit_of_transformers(config: Any, kind: str) -> dict[str, Any]:
+    """Its config class. Raises UserError for patches that are no squares."""
+    return {**architecture("ViT", kind), "model_type": "vit", **_either(config)}
+
+
+def deit_of_transformers(config: Any, kind: str) -> dict[str, Any]:
+    """The same; its class for DeiT always has a distillation token."""
+    if not config.distilled:
+        return vit_of_transformers(config, kind)
+    reader = architecture("DeiT", kind)
+    if kind == "classifier":
+        reader = {"architectures": ["DeiTForImageClassificationWithTeacher"]}
+    return {**reader, "model_type": "deit", **_either(config)}
+
+
+def _either(config: Any) -> dict[str, Any]:
+    return {
+        "patch_size": one_side("patch", {config.patch}),
+        "hidden_size": config.dim,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.heads,
+        "intermediate_size": int(config.dim * config.mlp_ratio),
+        "qkv_bias": True,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "hidden_act": "gelu" if config.gelu == "erf" else "gelu_pytorch_tanh",
+        "initializer_range": 0.02,
+        "layer_norm_eps": 1e-6,
+        "encoder_stride": config.patch[0],
+    }
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------
+
+
+def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
+    """What shapes tell; the number of heads and what is classified they do not. tensors: under our names.
+
+    Raises KeyError, IndexError, ValueError or ZeroDivisionError where tensors that tell it are missing.
+    """
+    t = tensors
+    kernel = t["backbone.patch_embed.proj.weight"]
+    dim, tokens = kernel.shape[0], "backbone.prefix.class_token" in t
+    representation = t.get("readout.representation.weight")
+    fields: dict[str, Any] = {
+        "patch": tuple(kernel.shape[2:]),
+        "in_chans": kernel.shape[1],
+        "dim": dim,
+        "depth": count(t, "backbone.blocks."),
+        "mlp_ratio": t["backbone.blocks.0.mlp.fc1.weight"].shape[0] / dim,
+        "grid": tuple(t["backbone.position.embedding"].shape[:-1]),
+        "class_token": tokens,
+        "representation": representation.shape[0] if representation is not None else 0,
+    }
+    fields |= {} if tokens else {"readout": "gap"}
+    family = "vit"
+    if "backbone.stem.root.conv.weight" in t:
+        root = t["backbone.stem.root.conv.weight"]
+        units = depths_of(t, "backbone.stem.stages.")
+        fields |= {"in_chans": root.shape[1], "stem": units, "stem_width": root.shape[0]}
+        family = "vit_hybrid"
+    elif "backbone.blocks.0.scale1.gamma" in t:
+        family = "deit3"
+    elif "backbone.prefix.distillation_token" in t:
+        fields["distilled"] = True
+        family = "deit"
+    return Sizes(family, *kind_of(t), fields)
+
+
+def count(tensors: Mapping[str, Tensor], start: str) -> int:
+    """How many numbers follow `start` in the names, if they are counted from 0."""
+    return 1 + max((int(key[len(start) :].split(".")[0]) for key in tensors if key.startswith(start)), default=-1)
+
+
+FILES = Files(
+    title="ViT",
+    layouts=tuple(_LAYOUTS),
+    layout_of=_layout_of,
+    read=read,
+    write=write,
+    sizes=sizes,
+    inside={"deit3": "model", "simmim": "model"},
+    arrays=("official",),
+    pixels={"official": ((0.5,) * 3, (0.5,) * 3)},
+    settings=("gelu", "position_resample", "heads", "readout"),
+    told_by_transformers=told_by_transformers,
+    mismatch=mismatch,
+    otherwise=otherwise,
+)

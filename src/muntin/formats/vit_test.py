@@ -6,7 +6,7 @@ import torch
 from muntin.errors import UserError
 from muntin.files import read_tensors
 from muntin.files.npz import write_npz
-from muntin.formats.vit import LAYOUTS, WRITABLE, read, recognise, sizes, write
+from muntin.formats.vit import FILES, read, sizes, write
 from muntin.heads import DistilledReadout, TokenReadout
 from muntin.models.deit import DeiT, DeiT3, DeiT3Config, DeiTConfig
 from muntin.models.vit import ViT, ViTConfig
@@ -55,7 +55,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize(("layout", "name"), [(layout, name) for layout in HELD for name in HELD[layout]])
 def test_names_and_tensors_come_back(layout, name):
     state, written = foreign(name, layout)
-    assert recognise(written) == layout
+    assert FILES.recognise(written) == layout
     assert equal(read(written, tuple(state["backbone.position.embedding"].shape[:2])).tensors, state)
     assert all(tensor.is_contiguous() for tensor in written.values())
     assert len({tensor.untyped_storage().data_ptr() for tensor in written.values()}) == len(written)
@@ -63,7 +63,7 @@ def test_names_and_tensors_come_back(layout, name):
 
 
 def test_all_written_layouts_are_tried_above():
-    assert HELD.keys() == set(WRITABLE) < set(LAYOUTS)
+    assert HELD.keys() == set(FILES.writable) < set(FILES.layouts)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -133,7 +133,7 @@ def test_both_ways_to_number_the_parts_of_a_block_are_read():
     state, written = foreign("ViT", "official")
     for old, new in fresh.items():
         written = {key.replace(old, new): tensor for key, tensor in written.items()}
-    assert recognise(written) == "official"
+    assert FILES.recognise(written) == "official"
     assert equal(read(written).tensors, state)
 
 
@@ -246,7 +246,9 @@ def test_unknown_keys_and_other_families_are_told():
         read(written | {"reg_token": torch.zeros(1, 4, 12)})
     with pytest.raises(UserError, match="no ViT weights in any known layout"):
         read({"layers.0.blocks.0.attn.qkv.weight": torch.zeros(3, 1)})
-    assert recognise({key for key in written if key != "pos_embed"}) is None  # BEiT and others without positions
+    assert (
+        FILES.recognise_names({key for key in written if key != "pos_embed"}) is None
+    )  # BEiT and others without positions
 
 
 def test_a_detectors_backbone_is_found():

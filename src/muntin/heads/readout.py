@@ -18,6 +18,8 @@ class Readout(nn.Module):
     0: none.
     """
 
+    norms_mean = False  # whether the norm follows the mean over the cells
+
     def __init__(self, dim: int, num_classes: int, eps: float = 1e-5, representation: int = 0):
         super().__init__()
         self.norm: nn.Module = nn.LayerNorm(dim, eps)
@@ -78,6 +80,8 @@ class PooledReadout(Readout):
 
 class MeanNormReadout(Readout):
     """Classifies the mean over the cells of the coarsest level, normalised after the mean (ConvNeXt, MAE, BEiT)."""
+
+    norms_mean = True
 
     def vector(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
         """Mean of the coarsest level, normalised: (B, C, *S) -> (B, C)."""

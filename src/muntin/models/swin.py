@@ -12,7 +12,7 @@ named choices of the config (`small_map`). Sizes come from the input: any height
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from torch import Tensor, nn
@@ -138,6 +138,7 @@ class Swin(nn.Module):
     def set_window(self, window: Size) -> None:
         """Use another window from now on; the bias tables are resized by bicubic interpolation."""
         check_window(window, len(self.config.patch))
+        self.config = replace(self.config, window=window)
         for stage in self.attentions():
             for block, attention in enumerate(stage):
                 attention.window, attention.shift = window, _shift(window, block)

@@ -132,24 +132,19 @@ class SwinV2(Swin):
         """
         check_window(window, len(self.config.patch))
         self._fix_scale(trained_image)
+        self.config = replace(self.config, window=window)
         for stage in self.attentions():
             for block, attention in enumerate(stage):
                 attention.window, attention.shift = window, _shift(window, block)
 
-    def scale(self) -> tuple[Size, ...] | None:
-        """The windows, one a stage, that the log-CPB was trained with; None: those in use, whatever they are."""
-        if self.config.frozen_bias:
-            return self.config.pretrained_window
-        windows = [stage[0].position.scale_window for stage in self.attentions()]  # type: ignore[union-attr]
-        return tuple(windows) if all(windows) else None  # type: ignore[arg-type]
-
     def set_scale(self, windows: tuple[Size, ...]) -> None:
-        """Say which windows, one a stage, the log-CPB was trained with."""
+        """Say which windows, one a stage, the log-CPB was trained with (`config.pretrained_window`)."""
         self._check_not_frozen()
         for stage, window in zip(self.attentions(), windows, strict=True):
             check_window(window, len(self.config.patch))
             for attention in stage:
                 attention.position.scale_window = window  # type: ignore[assignment, union-attr]
+        self.config = replace(self.config, pretrained_window=windows)
 
     @torch.no_grad()
     def freeze_position_bias(self, trained_image: Size | None = None) -> None:
@@ -159,19 +154,17 @@ class SwinV2(Swin):
         window needs the weights from before. trained_image: as in `set_window`.
         """
         self._fix_scale(trained_image)
-        scale = self.scale()
         for attention in (a for stage in self.attentions() for a in stage):
             table = TableBias(attention.window, attention.heads)
             table.table = nn.Parameter(attention.position(attention.window)[0], requires_grad=False)
             attention.position = table
-        windows = tuple(stage[0].window for stage in self.attentions())
-        self.config = replace(self.config, window=windows, pretrained_window=scale, frozen_bias=True)
+        self.config = replace(self.config, window=tuple(stage_windows(self.config)), frozen_bias=True)
 
     def _fix_scale(self, trained_image: Size | None) -> None:
         """Where no scale is set, the windows that training really used become it."""
         self._check_not_frozen()
-        trained = self.effective_windows(trained_image) if trained_image else [s[0].window for s in self.attentions()]
-        self.set_scale(self.scale() or tuple(trained))
+        trained = self.effective_windows(trained_image) if trained_image else stage_windows(self.config)
+        self.set_scale(self.config.pretrained_window or tuple(trained))
 
     def _check_not_frozen(self) -> None:
         if self.config.frozen_bias:
@@ -182,8 +175,7 @@ class SwinV2(Swin):
 
     def effective_windows(self, image: Size) -> list[Size]:
         """The window that each stage really uses on pictures of this size."""
-        windows = tuple(stage[0].window for stage in self.attentions())
-        return list(effective_windows(replace(self.config, window=windows), image))
+        return list(effective_windows(self.config, image))
 
     def initialise(self) -> None:
         """As Swin; then the norms of every block 0 and 0 (each block starts as the identity), temperatures 0.1."""

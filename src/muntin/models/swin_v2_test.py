@@ -171,7 +171,7 @@ def test_a_frozen_bias_can_be_built_and_loaded_again():
     again.load_state_dict(model.state_dict())
     x = torch.randn(1, 3, 32, 32)
     assert all(torch.equal(a, b) for a, b in zip(again.eval()(x).levels, model(x).levels))
-    assert again.scale() == ((4, 4),) * 3
+    assert again.config.pretrained_window == ((4, 4),) * 3
 
 
 def test_a_frozen_bias_refuses_another_window():

@@ -31,7 +31,7 @@ from muntin.ops.windows import Size
 from muntin.recipes.recipe import DistillationChoice, ModelChoice, Recipe
 from muntin.tasks import Classification, Classifier, Distillation, SimMIM, hard_distillation, soft_distillation
 from muntin.weights.class_map import read_class_map
-from muntin.weights.create import create_model, variant_windows
+from muntin.weights.create import as_published, create_model
 from muntin.weights.load import load_weights
 
 from .resolve import ADOPTED
@@ -137,9 +137,9 @@ def _task(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Task, str, str]:
     loaded = ""
     if choice.weights:
         rows = read_class_map(choice.class_map) if choice.class_map else ()
-        scale = variant_windows(choice.name, choice.config())
+        assumed = as_published(choice.name, choice.config())
         loaded = str(
-            load_weights(model, choice.weights, replace_head=True, class_rows=rows, resize="auto", assume_scale=scale)
+            load_weights(model, choice.weights, replace_head=True, class_rows=rows, resize="auto", assumed=assumed)
         )
         _check_adopted(choice, model.backbone)
     if isinstance(task, SimMIM):

@@ -75,7 +75,7 @@ def with_settings(recipe: Recipe, backbone: Backbone) -> Recipe:
     if not model.weights:
         return recipe
     if isinstance(backbone, SwinV2):
-        scale = backbone.scale()
+        scale = backbone.config.pretrained_window
         return (
             replace(recipe, model=replace(model, pretrained_window=tuple((h, w) for h, w in scale)))
             if scale

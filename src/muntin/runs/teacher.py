@@ -11,10 +11,10 @@ from muntin.errors import UserError
 from muntin.files import config_beside
 from muntin.recipes.recipe import Recipe
 from muntin.tasks import Renormalised
-from muntin.weights.convert import numbered
 from muntin.weights.create import create_model
 from muntin.weights.folder import load_model
 from muntin.weights.load import weights_file
+from muntin.weights.rewrite import numbered
 
 
 def find_teacher(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, str]:

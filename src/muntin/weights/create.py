@@ -9,12 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from muntin.catalog.build import build_backbone, build_classifier
-from muntin.catalog.names import build_config, entry
-from muntin.models import SwinV2
-from muntin.models.swin import effective_windows
-from muntin.models.swin_v2 import SwinV2Config
-from muntin.ops.windows import Size
+from muntin.catalog import build_backbone, build_classifier, build_config, entry
 from muntin.tasks import Classifier
 
 from .load import LoadReport, Resize, load_backbone, load_weights
@@ -42,8 +37,9 @@ def create_model(
     """
     model = build_classifier(name, num_classes, config, drop_path_rate, dropout)
     if weights is not None:
-        scale = variant_windows(name, config)
-        _log(weights, model.backbone, load_weights(model, weights, resize=resize, assume_scale=scale))
+        built, assumed = model.backbone.config, as_published(name, config)
+        report = load_weights(model, weights, resize=resize, assumed=assumed)
+        _log(weights, report, changed=model.backbone.config != built)
     return model
 
 
@@ -64,23 +60,23 @@ def create_backbone(
     config = {**entry(name).family.dense, **config}
     backbone = build_backbone(name, config, drop_path_rate, dropout)
     if weights is not None:
-        scale = variant_windows(name, config)
-        _log(weights, backbone, load_backbone(backbone, weights, resize=resize, assume_scale=scale))
+        built, assumed = backbone.config, as_published(name, config)
+        report = load_backbone(backbone, weights, resize=resize, assumed=assumed)
+        _log(weights, report, changed=backbone.config != built)
     return backbone
 
 
-def variant_windows(name: str, overrides: Mapping[str, Any]) -> tuple[Size, ...] | None:
-    """The windows, one a stage, that a V2 variant really used in its published training; None for other families.
+def as_published(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What the published training of a variant fixed, such as the scale of a position bias.
 
-    Weights under this name that do not tell the scale of their position bias were most likely trained with these, also
-    where a model uses other windows or pads small maps.
+    Weights under this name that do not tell it most likely have it, also where a model is used otherwise than trained.
     """
-    kept = {key: value for key, value in overrides.items() if key not in ("window", "small_map")}
-    config = build_config(name, kept)
-    return effective_windows(config, entry(name).image_size) if isinstance(config, SwinV2Config) else None
+    known = entry(name)
+    config = build_config(name, {k: v for k, v in overrides.items() if k not in known.family.in_use})
+    return known.family.trained(config, known.image_size)
 
 
-def _log(weights: str | Path, backbone: object, report: LoadReport) -> None:
-    """A warning where a position bias got a scale, other than the windows in use, that had to be assumed."""
-    guessed = any("assumed" in note for note in report.notes) and isinstance(backbone, SwinV2) and backbone.scale()
+def _log(weights: str | Path, report: LoadReport, changed: bool) -> None:
+    """A warning where the model now computes by something that had to be assumed."""
+    guessed = changed and any("assumed" in note for note in report.notes)
     logger.log(logging.WARNING if guessed else logging.INFO, "%s: %s", weights, report)

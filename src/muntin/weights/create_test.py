@@ -192,7 +192,7 @@ def test_v2_weights_that_do_not_tell_their_scale_have_that_of_their_published_tr
     save_file(official.write(source.state_dict(), "timm"), tmp_path / "timm.safetensors")
     model = create("swin_v2_base_window12", weights=tmp_path / "timm.safetensors", **small, window=window)
     backbone = model.backbone if create is create_model else model
-    assert backbone.scale() == ((12, 12), (12, 12), (12, 12), (6, 6))
+    assert backbone.config.pretrained_window == ((12, 12), (12, 12), (12, 12), (6, 6))
 
 
 def test_features_can_be_had_from_the_weights_of_a_classifier(tmp_path):

@@ -8,12 +8,15 @@ are resized by `ops.resample.resize_grid`; positions of tokens before the grid s
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from muntin.catalog import BiasTables, Family
 from muntin.errors import UserError
 from muntin.ops.resample import Resample, resize_bias_table, resize_grid
 from muntin.ops.windows import Size
@@ -21,11 +24,6 @@ from muntin.ops.windows import Size
 Rule = Literal["bicubic", "geometric"]
 RULES: tuple[Rule, ...] = ("bicubic", "geometric")
 
-_TABLE = ".mix.position.table"
-_CLASS_TABLE, _SHARED_TABLE = "bias.table", "backbone.shared_bias.table"  # of BEiT
-_CLASS_ROWS = 3
-_EMBEDDINGS = ("backbone.absolute_position.embedding", "backbone.position.embedding")
-_PATCHES = ("backbone.patch_embed.proj.weight", "backbone.embeds.0.proj.weight", "backbone.stem.0.weight")
 _NORM, _HEADS = "readout.norm.weight", ("readout.head", "readout.head_distilled")
 
 
@@ -40,42 +38,43 @@ class Change(NamedTuple):
 def fit(
     state: Mapping[str, Tensor],
     wanted: Mapping[str, Tensor],
-    windows: Sequence[Size],
+    family: Family,
+    config: Any,
     rule: Rule,
-    windows_of_state: Sequence[Size] | None = None,
-    resample: Resample = "bicubic",
+    told: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Change]:
     """The bias tables, position embedding and patch kernels of `state` that `wanted` has in another shape, resized.
 
-    wanted: tensors of the model, of which the shapes count. windows: of the model, one a stage, for BEiT its grid;
-    those of the state are taken as square where they are not given. resample: how an embedding is resized. What differs
-    in any other way, such as in its heads, is left out.
+    wanted: tensors of the model, of which the shapes count. family, config: of the model. told: fields that the state's
+    file tells, such as its windows, which count as square where it does not, and the way to resize positions. What
+    differs in any other way, such as in its heads, is left out.
     """
     changes = {}
+    resample: Resample = told.get("position_resample", "bicubic")
     for key, tensor in state.items():
         if key not in wanted or tensor.ndim != wanted[key].ndim:
             continue
         old, new = tensor.shape, wanted[key].shape
-        if key.endswith(_TABLE) and old[1] == new[1]:
-            stage = int(key.split(".")[2])
-            known = windows_of_state[stage] if windows_of_state else None
-            if old != new or (known and known != windows[stage]):
-                window = known or square_window(tensor)
-                why = f"{by(window)} -> {by(windows[stage])} window, {rule}"
-                changes[key] = Change(resize_table(tensor, windows[stage], rule, window), "window", why)
-        elif key.endswith(_CLASS_TABLE) and old[1] == new[1]:
-            known = windows_of_state[0] if windows_of_state else None
-            if old != new or (known and known != windows[0]):
-                grid = known or square_window(tensor[:-_CLASS_ROWS])
-                why = f"{by(grid)} -> {by(windows[0])} tokens, {rule}"
-                changes[key] = Change(resize_class_table(tensor, windows[0], rule, grid), "image_size", why)
-        elif key in _EMBEDDINGS and old != new and old[-1] == new[-1]:
+        if family.tables and (named := re.fullmatch(family.tables.keys, key)) and old[1] == new[1]:
+            stage, windows = int((*named.groups(), 0)[0]), told.get(family.tables.field)
+            known, window = windows and windows[stage], family.tables.windows(config)[stage]
+            if old != new or (known and known != window):
+                changes[key] = _fit_table(tensor, family.tables, known, window, rule)
+        elif key == family.positions and old != new and old[-1] == new[-1]:
             why = f"{by(old[:-1])} -> {by(new[:-1])} tokens, {resample}"
             changes[key] = Change(resize_grid(tensor, tuple(new[:-1]), resample), "image_size", why)
-        elif key in _PATCHES and old != new and (old[0], *old[2:]) == (new[0], *new[2:]):
+        elif key == family.patch_kernel and old != new and (old[0], *old[2:]) == (new[0], *new[2:]):
             why = f"{old[1]} -> {new[1]} input channels, the response to grey pictures kept"
             changes[key] = Change(adapt_channels(tensor, new[1]), "in_chans", why)
     return changes
+
+
+def _fit_table(table: Tensor, tables: BiasTables, old: Size | None, new: Size, rule: Rule) -> Change:
+    """A bias table for another window; the one that it was made for is square where it is not known."""
+    old = old or square_window(table[: len(table) - tables.last_rows])
+    unit = "window" if tables.option == "window" else "tokens"
+    resized = resize_table(table, new, rule, old, tables.last_rows)
+    return Change(resized, tables.option, f"{by(old)} -> {by(new)} {unit}, {rule}")
 
 
 def by(size: Sequence[int]) -> str:
@@ -86,15 +85,21 @@ def by(size: Sequence[int]) -> str:
 # --- window ----------------------------------------------------------------------------------------------------------
 
 
-def resize_table(table: Tensor, to_window: Size, rule: Rule = "bicubic", from_window: Size | None = None) -> Tensor:
+def resize_table(
+    table: Tensor, to_window: Size, rule: Rule = "bicubic", from_window: Size | None = None, last_rows: int = 0
+) -> Tensor:
     """A relative position bias table for another window: (prod(2 * from - 1), h) -> (prod(2 * to - 1), h).
 
     bicubic: on equally spaced offsets, the official rule of Swin for fine-tuning at another window and for detection.
     geometric: the rule of SimMIM's fine-tuning. A cubic spline through the old values, which are put at offsets that
     grow like a geometric progression: near ones keep their distance, far ones are spread over the new window.
-    from_window: default square. Raises UserError for a table of no square window, and for the geometric rule where an
-    axis has fewer than 4 offsets to lay a cubic spline through.
+    from_window: default square. last_rows: rows that follow those of the offsets, such as BEiT's three of the class
+    token; they stay. Raises UserError for a table of no square window, and for the geometric rule where an axis has
+    fewer than 4 offsets to lay a cubic spline through.
     """
+    if last_rows:
+        offsets, last = table[:-last_rows], table[-last_rows:]
+        return torch.cat((resize_table(offsets, to_window, rule, from_window), last))
     from_window = from_window or square_window(table)
     if math.prod(2 * w - 1 for w in from_window) != len(table):
         raise UserError(f"a bias table of {len(table)} offsets is not one of window {by(from_window)}")
@@ -105,27 +110,6 @@ def resize_table(table: Tensor, to_window: Size, rule: Rule = "bicubic", from_wi
         if old != new:
             grid = torch.tensordot(_geometric(old, new), grid, ([1], [axis])).movedim(0, axis)
     return grid.flatten(0, len(to_window) - 1).to(table.dtype).contiguous()
-
-
-def resize_class_table(table: Tensor, to_grid: Size, rule: Rule = "bicubic", from_grid: Size | None = None) -> Tensor:
-    """A table of BEiT for another grid: as `resize_table`, but for its last three rows, the class token's, which stay.
-
-    (prod(2 * from - 1) + 3, h) -> (prod(2 * to - 1) + 3, h). SimMIM fine-tunes by the geometric rule.
-    """
-    offsets, of_class_token = table[:-_CLASS_ROWS], table[-_CLASS_ROWS:]
-    return torch.cat((resize_table(offsets, to_grid, rule, from_grid), of_class_token))
-
-
-def spread_bias(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """BEiT's one bias table for all blocks, as SimMIM trains it, copied to every block where `wanted` has one a block.
-
-    Any other state is left as it is.
-    """
-    own = [key for key in wanted if key.startswith("backbone.blocks.") and key.endswith(_CLASS_TABLE)]
-    if not own or _SHARED_TABLE not in state:
-        return dict(state)
-    kept = {key: tensor for key, tensor in state.items() if key != _SHARED_TABLE}
-    return kept | {key: state[_SHARED_TABLE].clone() for key in own}
 
 
 def square_window(table: Tensor) -> Size:

@@ -2,17 +2,24 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from muntin.catalog import FAMILIES
 from muntin.errors import UserError
+from muntin.formats.beit import spread_bias
+from muntin.models import BEiTConfig, SwinConfig, ViTConfig
 from muntin.ops.resample import resize_grid
 from muntin.weights.fit import (
     adapt_channels,
     fit,
-    resize_class_table,
     resize_table,
     select_classes,
-    spread_bias,
     zero_head,
 )
+
+SWIN, VIT, BEIT = FAMILIES["swin"], FAMILIES["vit"], FAMILIES["beit"]
+
+
+def swin(window) -> SwinConfig:
+    return SwinConfig(depths=(1, 1), heads=(2, 2), window=window)
 
 
 def test_the_bicubic_rule_resizes_a_table_as_a_picture_of_its_offsets():
@@ -195,7 +202,7 @@ def test_only_what_differs_by_window_grid_or_channels_is_changed():
         "backbone.patch_embed.proj.weight": torch.empty(8, 4, 4, 4),
         "readout.head.weight": torch.empty(5, 8),
     }
-    changes = fit(state, wanted, [(4, 4), (6, 6)], "bicubic")
+    changes = fit(state, wanted, SWIN, swin(window=((4, 4), (6, 6))), "bicubic")
     assert {key: (tuple(change.tensor.shape), change.what) for key, change in changes.items()} == {
         "backbone.stages.1.0.mix.position.table": ((121, 2), "window"),
         "backbone.absolute_position.embedding": ((6, 10, 8), "image_size"),
@@ -209,14 +216,14 @@ def test_another_width_is_not_adapted():
     table, patches = "backbone.stages.0.0.mix.position.table", "backbone.patch_embed.proj.weight"
     state = {table: torch.randn(49, 2), patches: torch.randn(8, 3, 4, 4)}
     wanted = {table: torch.empty(121, 4), patches: torch.empty(16, 4, 4, 4)}
-    assert fit(state, wanted, [(6, 6)], "bicubic") == {}
+    assert fit(state, wanted, SWIN, swin(window=(6, 6)), "bicubic") == {}
 
 
 def test_windows_of_as_many_offsets_are_told_apart_where_they_are_known():
     key = "backbone.stages.0.0.mix.position.table"
     state, wanted = {key: torch.randn(21, 2)}, {key: torch.empty(21, 2)}
-    assert fit(state, wanted, [(4, 2)], "bicubic", [(4, 2)]) == {}
-    changed = fit(state, wanted, [(2, 4)], "bicubic", [(4, 2)])[key]
+    assert fit(state, wanted, SWIN, swin(window=(4, 2)), "bicubic", {"window": [(4, 2)]}) == {}
+    changed = fit(state, wanted, SWIN, swin(window=(2, 4)), "bicubic", {"window": [(4, 2)]})[key]
     assert changed.why == "4x2 -> 2x4 window, bicubic"
     assert torch.equal(changed.tensor, resize_table(state[key], (2, 4), "bicubic", (4, 2)))
 
@@ -227,7 +234,7 @@ def test_windows_of_as_many_offsets_are_told_apart_where_they_are_known():
 def test_the_class_rows_of_a_table_stay_and_its_offsets_are_resized():
     table = torch.randn(49 + 3, 2)
     for rule in ("bicubic", "geometric"):
-        resized = resize_class_table(table, (6, 5), rule)
+        resized = resize_table(table, (6, 5), rule, last_rows=3)
         assert torch.equal(resized[-3:], table[-3:])
         assert torch.equal(resized[:-3], resize_table(table[:-3], (6, 5), rule))
 
@@ -237,9 +244,9 @@ def test_a_shared_table_becomes_every_blocks_own_and_is_fitted_there():
     wanted = {f"backbone.blocks.{b}.bias.table": torch.empty(81 + 3, 2, device="meta") for b in range(2)}
     spread = spread_bias(shared, wanted)
     assert spread.keys() == wanted.keys() | {"norm.weight"}
-    changes = fit(spread, wanted, [(5, 5)], "geometric")
+    changes = fit(spread, wanted, BEIT, BEiTConfig(grid=(5, 5)), "geometric")
     assert changes.keys() == wanted.keys()
-    expected = resize_class_table(shared["backbone.shared_bias.table"], (5, 5), "geometric")
+    expected = resize_table(shared["backbone.shared_bias.table"], (5, 5), "geometric", last_rows=3)
     assert all(torch.equal(change.tensor, expected) for change in changes.values())
     assert changes["backbone.blocks.1.bias.table"].why == "3x3 -> 5x5 tokens, geometric"
     assert spread_bias(shared, shared) == shared
@@ -247,8 +254,8 @@ def test_a_shared_table_becomes_every_blocks_own_and_is_fitted_there():
 
 def test_tables_of_as_many_rows_for_another_grid_are_resized():
     state = {"backbone.shared_bias.table": torch.randn(5 * 9 + 3, 2)}
-    assert not fit(state, state, [(3, 5)], "bicubic", [(3, 5)])
-    [change] = fit(state, state, [(5, 3)], "bicubic", [(3, 5)]).values()
+    assert not fit(state, state, BEIT, BEiTConfig(grid=(3, 5)), "bicubic", {"grid": [(3, 5)]})
+    [change] = fit(state, state, BEIT, BEiTConfig(grid=(5, 3)), "bicubic", {"grid": [(3, 5)]}).values()
     assert change.why == "3x5 -> 5x3 tokens, bicubic"
     assert not torch.equal(change.tensor, state["backbone.shared_bias.table"])
 
@@ -257,7 +264,7 @@ def test_tables_of_as_many_rows_for_another_grid_are_resized():
 def test_positions_are_resized_and_those_of_tokens_stay(resample):
     state = {"backbone.position.embedding": torch.randn(4, 6, 8), "backbone.prefix.position": torch.randn(2, 8)}
     wanted = {"backbone.position.embedding": torch.empty(3, 2, 8), "backbone.prefix.position": torch.empty(2, 8)}
-    [(key, change)] = fit(state, wanted, [], "bicubic", resample=resample).items()
+    [(key, change)] = fit(state, wanted, VIT, ViTConfig(), "bicubic", {"position_resample": resample}).items()
     assert key == "backbone.position.embedding"
     assert torch.equal(change.tensor, resize_grid(state[key], (3, 2), resample))
     assert (change.what, change.why) == ("image_size", f"4x6 -> 3x2 tokens, {resample}")

@@ -6,7 +6,6 @@ byte in either is found when the folder is loaded. Folders of the format before,
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +16,6 @@ from muntin.catalog import build_config, entry
 from muntin.errors import UserError, unknown
 from muntin.files import config_beside, write_model_folder
 from muntin.files.sums import CONFIG, FORMAT
-from muntin.formats.description import SETTINGS
-from muntin.models import Swin, SwinV2
 from muntin.tasks import Classifier
 from muntin.weights.create import create_model
 from muntin.weights.load import weights_file
@@ -46,16 +43,13 @@ def save_model(
         "format": FORMAT,
         "kind": kind,
         "model": found.name,
-        "config": _config_changes(name, backbone),
+        "config": found.family.changes(backbone.config, found.config),
         "num_classes": len(classes),
         "classes": list(classes),
         "preprocess": preprocess,
     }
-    if isinstance(backbone, SwinV2):
-        config["trained_windows"] = _trained_windows(backbone, preprocess)
-    if not isinstance(backbone, Swin):  # the shapes of its tensors tell all of it but windows
-        values = dataclasses.asdict(backbone.config)  # type: ignore[call-overload]
-        config["settings"] = {name: values[name] for name in SETTINGS if name in values}
+    size = preprocess.get("image_size")
+    config |= found.family.beside(backbone.config, tuple(size) if size else None)
     write_model_folder(folder, model.state_dict(), config)
 
 
@@ -112,26 +106,3 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if len(config["classes"]) != config["num_classes"]:
         raise UserError(f"{path} names {len(config['classes'])} classes but says num_classes {config['num_classes']}")
     return config
-
-
-def _config_changes(name: str, backbone: nn.Module) -> dict[str, Any]:
-    """The fields in which a backbone, as it is now, differs from its variant."""
-    base = entry(name).config
-    config: Any = backbone.config
-    changes = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    if isinstance(backbone, Swin):
-        changes |= {"window": tuple(stage[0].window for stage in backbone.attentions())}
-    if isinstance(backbone, SwinV2):
-        changes |= {"pretrained_window": backbone.scale()}
-    return {k: v for k, v in changes.items() if v != getattr(base, k) and not (k == "window" and _same_window(v, base))}
-
-
-def _trained_windows(backbone: SwinV2, preprocess: dict) -> list:
-    """The windows, one a stage, that give the position bias its scale, in whatever model it is loaded next."""
-    image = preprocess.get("image_size")
-    windows = backbone.effective_windows(tuple(image)) if image else [s[0].window for s in backbone.attentions()]
-    return list(backbone.scale() or windows)
-
-
-def _same_window(windows: tuple, base: Any) -> bool:
-    return all(w == base.window for w in windows)

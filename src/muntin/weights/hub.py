@@ -150,8 +150,8 @@ def _as_text(name: str) -> str:
 
 def _tag(model: Saved) -> str:
     """The family, as the Hub's users look for it."""
-    title = entry(model.name).family.files.TITLE
-    return "swin-transformer" if title == "Swin" else title.lower().replace(" ", "-")
+    files = entry(model.name).family.files
+    return files.tag or files.title.lower().replace(" ", "-")
 
 
 def _is_repository(place: str) -> bool:

@@ -14,18 +14,13 @@ from torch import Tensor, nn
 from muntin.catalog import CATALOG, FAMILIES, Entry, Family, build_config, entry
 from muntin.errors import UserError
 from muntin.files import config_beside
-from muntin.formats import index as families
 from muntin.formats.description import describe
-from muntin.formats.index import Foreign
+from muntin.formats.layout import Foreign, Pixels
 from muntin.heads import LevelNorms
-from muntin.models import Swin
-from muntin.models.swin import effective_windows, stage_windows
 from muntin.tasks import SimMIM
 from muntin.weights.create import create_model
 from muntin.weights.folder import read_config
-
-# fields, of one family or another, that make a variant
-STRUCTURE = ("dim", "dims", "depth", "depths", "heads", "extra_norm_period", "extra_norm_scope")
+from muntin.weights.read import files_of, read
 
 
 class Architecture(NamedTuple):
@@ -34,7 +29,7 @@ class Architecture(NamedTuple):
     family: Family
     kind: str  # "classifier", "simmim" (pre-training), "backbone" (with or without norms of its levels)
     num_classes: int  # 0: no head
-    fields: dict[str, Any]  # of the family's config; without `window` where the file does not tell
+    fields: dict[str, Any]  # of the family's config, those that the file tells
 
 
 class Named(NamedTuple):
@@ -42,7 +37,13 @@ class Named(NamedTuple):
 
     name: str
     changes: dict[str, Any]  # fields of the config in which it differs from that name
-    also: tuple[str, ...]  # names that fit as well, where the file does not tell its windows
+    also: tuple[str, ...]  # names that fit as well, because the file does not tell what sets them apart
+    open: tuple[str, ...]  # such fields (`Family.hidden`), where the name does not tell them either
+
+    @property
+    def of_another_size(self) -> bool:
+        """Whether it is no published size."""
+        return not self.changes.keys().isdisjoint(entry(self.name).family.structure)
 
 
 class Identified(NamedTuple):
@@ -54,7 +55,7 @@ class Identified(NamedTuple):
     config: dict[str, Any] | None  # of the model folder it lies in
     classes: tuple[str, ...]  # their names, where what lies beside it has one for each
     image_size: tuple[int, int]  # pixels, as what lies beside it says, or else of the model's published training
-    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None  # mean and standard deviation, where anything tells them
+    pixels: Pixels | None  # mean and standard deviation, where anything tells them
 
 
 def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Identified:
@@ -64,70 +65,71 @@ def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Ident
     Raises UserError for tensors of no known layout and for those of no whole model.
     """
     config = None if config_beside(path) is None else read_config(path)
-    built = build_config(config["model"], config["config"]) if config else None
-    found = families.read(tensors, _grid(built))
+    found = read(tensors, _grid(config))
     told = architecture(found)
-    swin = issubclass(told.family.backbone, Swin)
-    beside = describe(path, len(told.fields["depths"]) if swin else 0)
-    windows = tuple(stage_windows(built)) if built and swin else beside.windows
+    beside = describe(path, told.family.files, found.tensors)
     fields = {field.name for field in dataclasses.fields(told.family.config)}
-    told.fields.update({name: value for name, value in beside.settings.items() if name in fields})
-    told.fields.update({"window": windows} if windows else {})
-    told.fields.update({"pretrained_window": beside.pretrained_window} if beside.pretrained_window else {})
+    settings = dict(beside.settings)
+    if config:
+        settings |= entry(config["model"]).family.spelt(build_config(config["model"], config["config"]))
+    told.fields.update({name: value for name, value in settings.items() if name in fields})
     classes = beside.classes if len(beside.classes) == told.num_classes else ()
     if config and classes != beside.classes:
         raise UserError(f"{path} is for {told.num_classes} classes, and config.json names {len(beside.classes)}")
     if config and not name:
-        called = Named(config["model"], config["config"], ())
+        called = Named(config["model"], config["config"], (), ())
     else:
         called = as_named(told, name) if name else named(told)
     size = tuple(config["preprocess"].get("image_size", ())) if config else beside.image_size
     size = size or entry(called.name).image_size
-    pixels = beside.pixels or getattr(told.family.files, "PIXELS", {}).get(found.layout)
+    pixels = beside.pixels or told.family.files.pixels.get(found.layout)
     return Identified(found, told, called, config, classes, size, pixels)  # type: ignore[arg-type]
 
 
 def architecture(found: Foreign) -> Architecture:
     """Read the sizes off tensors under our names. Raises UserError where tensors that tell them are missing."""
-    files = families.files_of(found.tensors)
+    files = files_of(found.tensors)
     if files is None:
         raise UserError("these tensors are of a model that the catalog does not know; load them into it in Python")
     try:
         sizes = files.sizes(found.tensors)
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise UserError(
-            f"these tensors ({found.layout} layout) are no whole {files.TITLE}: {error} is missing or of another shape"
+            f"these tensors ({found.layout} layout) are no whole {files.title}: {error} is missing or of another shape"
         ) from error
-    fields = {**sizes.fields, **found.settings}
-    fields |= {"window": found.windows} if found.windows else {}
-    fields |= {"pretrained_window": found.pretrained_window} if found.pretrained_window else {}
-    return Architecture(FAMILIES[sizes.family], sizes.kind, sizes.num_classes, fields)
+    return Architecture(FAMILIES[sizes.family], sizes.kind, sizes.num_classes, {**sizes.fields, **found.settings})
 
 
-def _grid(config: Any) -> tuple[int, ...] | None:
-    """Cells of the learned position embedding that a config describes."""
-    return getattr(config, "absolute_position", None) or getattr(config, "grid", None)
+def _grid(config: Mapping[str, Any] | None) -> tuple[int, ...] | None:
+    """Cells of the learned positions that a config.json describes."""
+    family = entry(config["model"]).family if config else None
+    if not config or not family or not family.grid:
+        return None
+    return getattr(build_config(config["model"], config["config"]), family.grid)  # type: ignore[no-any-return]
 
 
 def named(told: Architecture) -> Named:
     """The nearest name of the catalog, with the fields to change."""
     ranked = [(_distance(told, known), i, known) for i, known in enumerate(CATALOG.values())]
     best = min(ranked, key=lambda row: row[:2])[0]
-    nearest = [known for distance, _, known in ranked if distance == best]
-    silent = issubclass(told.family.backbone, Swin) and "window" not in told.fields
-    also = tuple(known.name for known in nearest[1:]) if silent else ()
-    return Named(nearest[0].name, _changes(told, nearest[0]), also)
+    nearest, *others = [known for distance, _, known in ranked if distance == best]
+    found = Named(nearest.name, _changes(told, nearest), (), ())
+    hidden = tuple(field for field in told.family.hidden if field not in told.fields)
+    if found.of_another_size:
+        return found._replace(open=hidden)
+    differing = [field for field in hidden if any(_value(k, field) != _value(nearest, field) for k in others)]
+    return found._replace(also=tuple(known.name for known in others) if differing else (), open=tuple(differing))
 
 
 def as_named(told: Architecture, name: str) -> Named:
     """The same with a name that was given. Raises UserError where it is of another family or other sizes."""
     known = entry(name)
     if not _kin(told, known):
-        raise UserError(f"{known.name} is a {_title(known.family)}, and the file holds a {_title(told.family)}")
+        raise UserError(f"{known.name} is a {known.family.title}, and the file holds a {told.family.title}")
     changes = _changes(told, known)
-    if wrong := [f"{k} {told.fields[k]}, not {getattr(known.config, k)}" for k in STRUCTURE if k in changes]:
+    if wrong := [f"{k} {told.fields[k]}, not {_value(known, k)}" for k in known.family.structure if k in changes]:
         raise UserError(f"the file holds no {known.name}: it has {'; '.join(wrong)}")
-    return Named(known.name, changes, ())
+    return Named(known.name, changes, (), ())
 
 
 def empty_model(name: Named, told: Architecture, tensors: Mapping[str, Tensor]) -> nn.Module:
@@ -155,13 +157,8 @@ def misfits(tensors: Mapping[str, Tensor], model: nn.Module) -> list[str]:
 
 
 def _kin(told: Architecture, known: Entry) -> bool:
-    """Whether the tensors may be of this name's family: those of a DeiT without distillation are a ViT's, too."""
-    plain = known.family is FAMILIES["deit"] and not known.config.distilled
-    return known.family is told.family or (plain and told.family is FAMILIES["vit"])
-
-
-def _title(family: Family) -> str:
-    return family.backbone.__name__
+    """Whether the tensors may be of this name's family, or of one that looks the same."""
+    return told.family.name in (known.family.name, known.family.resembles(known.config))
 
 
 def _distance(told: Architecture, known: Entry) -> tuple[float, ...]:
@@ -169,21 +166,17 @@ def _distance(told: Architecture, known: Entry) -> tuple[float, ...]:
     if not _kin(told, known):
         return (math.inf,)
     changes = _changes(told, known)
-    return (sum(field in changes for field in STRUCTURE), "window" in changes, len(changes))
+    first = [sum(field in changes for field in fields) for fields in (known.family.structure, known.family.in_use)]
+    return (*first, len(changes))
 
 
 def _changes(told: Architecture, known: Entry) -> dict[str, Any]:
-    changes = {field: value for field, value in told.fields.items() if value != getattr(known.config, field)}
-    if "window" in changes and changes["window"] in _windows(known):
-        del changes["window"]
-    scales = changes.get("pretrained_window")
-    if scales and scales in _windows(known) and len(set(scales)) == 1:  # trained with the windows in use, all alike
-        del changes["pretrained_window"]
-    return changes
+    return {
+        field: value
+        for field, value in told.fields.items()
+        if value != _value(known, field) and not known.family.same(known, field, value)
+    }
 
 
-def _windows(known: Entry) -> tuple:
-    """The windows of a catalog's Swin, one a stage: configured, and used in its training, where maps are small."""
-    if not issubclass(known.family.backbone, Swin):
-        return ()
-    return tuple(stage_windows(known.config)), effective_windows(known.config, known.image_size)
+def _value(known: Entry, field: str) -> Any:
+    return getattr(known.config, field)

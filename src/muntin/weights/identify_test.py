@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from muntin.errors import UserError
-from muntin.formats.swin import Foreign
+from muntin.formats.layout import Foreign
 from muntin.weights.create import create_model
 from muntin.weights.identify import architecture, empty_model, misfits, named
 
@@ -14,7 +14,7 @@ def found(name: str, **changes) -> Foreign:
     with torch.device("meta"):
         model = create_model(name, num_classes=7, **changes)
     windows = tuple(stage[0].window for stage in model.backbone.attentions())
-    return Foreign("muntin", dict(model.state_dict()), {}, windows)
+    return Foreign("muntin", dict(model.state_dict()), {}, settings={"window": windows})
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def found(name: str, **changes) -> Foreign:
 def test_models_of_the_catalog_are_told_from_their_shapes(name):
     told = architecture(found(name))
     assert (told.kind, told.num_classes) == ("classifier", 7)
-    assert named(told) == (name, {}, ())
+    assert named(told) == (name, {}, (), ())
 
 
 @pytest.mark.parametrize(

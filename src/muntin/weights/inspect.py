@@ -13,9 +13,9 @@ from muntin.engine import checkpoint
 from muntin.errors import UserError
 from muntin.files import config_beside, open_tensors
 from muntin.files.sums import FORMAT, check_recorded
-from muntin.formats import index as families
 from muntin.weights.identify import empty_model, identify, misfits
 from muntin.weights.load import weights_file
+from muntin.weights.read import files_of
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -24,7 +24,7 @@ class Inspection:
 
     file: str
     bytes: int
-    layout: str | None = None  # one of the family's LAYOUTS
+    layout: str | None = None  # one of the family's
     wrapped_in: str = ""  # the larger model that it is the backbone of
     kind: str | None = None  # "classifier", "simmim", "backbone"
     family: str | None = None  # "Swin", "SwinV2"
@@ -65,9 +65,10 @@ def inspect(place: str | Path) -> Inspection:
         return seen
     seen.tensors, seen.parameters = len(tensors), sum(t.numel() for t in tensors.values())
     seen.dtypes = dict(Counter(str(t.dtype).removeprefix("torch.") for t in tensors.values()))
-    seen.layout = families.recognise(tensors)
-    if seen.layout is None:
+    files = files_of(tensors)
+    if files is None:
         return seen
+    seen.layout = files.recognise(tensors)
     try:
         _look_at(tensors, path, seen)
     except UserError as error:
@@ -90,7 +91,7 @@ def _check_sums(path: Path, seen: Inspection) -> None:
 def _look_at(tensors: dict[str, Tensor], path: Path, seen: Inspection) -> None:
     found, told, named, _, classes, *_ = identify(tensors, path)
     seen.wrapped_in, seen.parameters = found.wrapped_in, sum(t.numel() for t in found.tensors.values())
-    seen.family, seen.kind, seen.num_classes = told.family.backbone.__name__, told.kind, told.num_classes
+    seen.family, seen.kind, seen.num_classes = told.family.title, told.kind, told.num_classes
     for field in ("depths", "dim", "heads", "window", "pretrained_window", "in_chans"):
         setattr(seen, field, told.fields.get(field))
     told_depth, told_dims = told.fields.get("depth"), told.fields.get("dims")

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from muntin.catalog import Family, family_of
 from muntin.errors import UserError, unknown
 from muntin.files import read_tensors
-from muntin.formats import index as families
 from muntin.formats.description import describe
-from muntin.formats.index import Foreign
-from muntin.heads import MeanNormReadout
-from muntin.layers.position import GridEmbedding
-from muntin.models import Swin, SwinV2, ViT
-from muntin.models.beit import BEiT
-from muntin.ops.resample import Resample
-from muntin.ops.windows import Size
+from muntin.formats.layout import OURS_ALONE, Foreign
 from muntin.tasks import Classifier
-from muntin.weights.fit import RULES, Change, Rule, by, fit, select_classes, spread_bias
+from muntin.weights.fit import RULES, Change, Rule, fit, select_classes
 from muntin.weights.load_report import LoadReport as LoadReport
+from muntin.weights.read import files_of, read
 
 Resize = Literal["", "auto", "bicubic", "geometric"]
 
@@ -38,7 +34,7 @@ def load_weights(
     replace_head: bool = False,
     class_rows: Sequence[int] = (),
     resize: Resize = "",
-    assume_scale: tuple[Size, ...] | None = None,
+    assumed: Mapping[str, Any] = MappingProxyType({}),
 ) -> LoadReport:
     """Load a file or folder into a classifier, strictly.
 
@@ -49,8 +45,7 @@ def load_weights(
     resize: what to do with bias tables of another window, an absolute embedding of another resolution, and patch
     kernels of other input channels. "": refuse. "auto": resize, tables by SimMIM's rule where the file is one of its
     pre-training, by the bicubic rule elsewhere. "bicubic", "geometric": resize, tables by this rule.
-    assume_scale: windows, one a stage, that a position bias of V2 counts as trained with where neither file nor model
-    tell; default: those of the file, or else those in use.
+    assumed: fields of the config that count as told where neither file nor model tell them (`Family.trained`).
     Raises UserError for a file that does not fit, before anything is loaded.
     """
     path = weights_file(weights)
@@ -72,30 +67,36 @@ def load_weights(
         fresh |= dict.fromkeys(heads, f"a fresh head of {model.num_classes} classes")
     if (replace_head or not heads) and not any(k.startswith(_REPRESENTATION) for k in own):
         aside[_REPRESENTATION] = "belongs to the head of pre-training"
-    reads, read = found.settings.get("readout"), getattr(backbone.config, "readout", None)
-    if heads and not replace_head and reads and read and reads != read:
-        raise UserError(f"{path} is read by '{reads}' and the model by '{read}'; build it with readout='{reads}'")
-    of_cells = "mask_token" in found.tensors and isinstance(model.readout, MeanNormReadout)
-    if of_cells or (reads and read and reads != read):
+    theirs, ours = found.settings.get("readout"), _settings(backbone).get("readout")
+    other = theirs and ours and theirs != ours
+    if heads and not replace_head and other:
+        raise UserError(
+            f"{path} was trained with readout='{theirs}' and this model uses '{ours}'; build it with readout='{theirs}'"
+        )
+    if other or ("mask_token" in found.tensors and model.readout.norms_mean):
         aside["readout.norm."] = "normalised something else than what is classified"
         fresh |= dict.fromkeys((k for k in own if k.startswith("readout.norm.")), "a fresh norm")
-    report = _load(model, backbone, found, path, aside, fresh, resize, assume_scale)
+    report = _load(model, backbone, found, path, aside, fresh, resize, assumed)
     chosen = dict.fromkeys(heads if class_rows else (), f"{len(class_rows)} classes chosen from the file's head")
     taken = {k: why for k, why in report.taken.items() if k not in chosen}
     return report._replace(taken=taken, resized=report.resized | chosen)
 
 
 def load_backbone(
-    backbone: nn.Module, weights: str | Path, *, resize: Resize = "", assume_scale: tuple[Size, ...] | None = None
+    backbone: nn.Module,
+    weights: str | Path,
+    *,
+    resize: Resize = "",
+    assumed: Mapping[str, Any] = MappingProxyType({}),
 ) -> LoadReport:
     """Load the backbone of a classifier, dense or pre-training file, strictly; heads and last norms are left aside.
 
-    resize, assume_scale: as in `load_weights`.
+    resize, assumed: as in `load_weights`.
     """
     path = weights_file(weights)
     model = nn.ModuleDict({"backbone": backbone})
     aside = _PRETRAINING | dict.fromkeys(("readout.", "norms."), "not part of the backbone")
-    return _load(model, backbone, read_foreign(path, backbone), path, aside, {}, resize, assume_scale)
+    return _load(model, backbone, read_foreign(path, backbone), path, aside, {}, resize, assumed)
 
 
 def read_foreign(path: Path, backbone: nn.Module) -> Foreign:
@@ -103,17 +104,14 @@ def read_foreign(path: Path, backbone: nn.Module) -> Foreign:
 
     SimMIM keeps beside its backbone the norm that a classifier's readout has.
     """
-    tensors = read_tensors(path)
-    grids = [tuple(m.embedding.shape[:-1]) for m in backbone.modules() if isinstance(m, GridEmbedding)]
+    tensors, family, config = read_tensors(path), family_of(backbone), backbone.config
     with _naming(path):
-        found = families.read(tensors, grids[0] if grids else None)
+        found = read(tensors, getattr(config, family.grid) if family.grid else None)  # type: ignore[arg-type]
     tensors = {("readout." + k if k in ("norm.weight", "norm.bias") else k): v for k, v in found.tensors.items()}
-    beside = describe(path, len(backbone.stages) if isinstance(backbone, Swin) else 0)
+    settings = describe(path, files_of(tensors) or OURS_ALONE, tensors).settings
     # a window that is not square shows in no table: those of our own files are in their config.json or are square
-    windows = beside.windows or (None if found.layout == "muntin" else found.windows)
-    scale = beside.pretrained_window or found.pretrained_window
-    settings = {**found.settings, **beside.settings}
-    return found._replace(tensors=tensors, windows=windows, pretrained_window=scale, settings=settings)
+    settings = settings if found.layout == "muntin" else {**found.settings, **settings}
+    return found._replace(tensors=tensors, settings=settings)
 
 
 def _load(
@@ -124,7 +122,7 @@ def _load(
     aside: Mapping[str, str],
     fresh: Mapping[str, str],
     resize: Resize,
-    assume_scale: tuple[Size, ...] | None,
+    assumed: Mapping[str, Any],
 ) -> LoadReport:
     """Every tensor must find its place, but for those of the file under `aside` and those of the model in `fresh`."""
     if resize not in ("", "auto", *RULES):
@@ -136,15 +134,13 @@ def _load(
         )
     dropped = {k: why for k in found.tensors for start, why in aside.items() if k.startswith(start)}
     used = {k: v for k, v in found.tensors.items() if k not in dropped}
+    family, config = family_of(backbone), backbone.config
     _check_family(own, used, path)
-    _check_kind(backbone, used, path)
     with _naming(path):
-        used = spread_bias(used, own)
-        config: Any = backbone.config
-        own_way: Resample = getattr(config, "position_resample", "bicubic")
-        resample: Resample = found.settings.get("position_resample", own_way)
-        changes = fit(used, own, _windows(backbone), _rule(resize, found.tensors), found.windows, resample)
-    _check_frozen_windows(backbone, changes, path)
+        used = family.files.spread(used, own)
+        told = {**_settings(backbone), **found.settings}
+        changes = fit(used, own, family, config, _rule(resize, found.tensors), told)
+    _check_fixed(family, changes, path)
     if changes and not resize:
         raise UserError(_other_shape(path, changes))
     used |= {k: change.tensor for k, change in changes.items()}
@@ -153,8 +149,9 @@ def _load(
     problems += [k for k, v in used.items() if k in own and v.shape != own[k].shape]
     if problems:
         raise UserError(_misfit(path, found, problems, used, own))
-    notes = _adopt_scale(backbone, found, path, assume_scale) if isinstance(backbone, SwinV2) else ()
-    notes += _adopt_settings(backbone, found.settings, path)
+    told = {name: value for name, value in found.settings.items() if name != "readout"}  # no matter of the backbone
+    with _naming(path):
+        notes = family.adopt(backbone, told, assumed)
     model.load_state_dict(used, strict=False)
 
     remade = {k: why for k, why in found.dropped.items() if why.startswith("follow")}
@@ -184,105 +181,32 @@ def _rule(resize: Resize, tensors: Mapping[str, Tensor]) -> Rule:
     return "geometric" if resize and "mask_token" in tensors else "bicubic"
 
 
-def _windows(backbone: nn.Module) -> list[Size]:
-    """Of each stage; a BEiT has its bias tables for a grid."""
-    if isinstance(backbone, Swin):
-        return [stage[0].window for stage in backbone.attentions()]
-    return [backbone.config.grid] if isinstance(backbone, BEiT) else []
-
-
-def _adopt_scale(
-    backbone: SwinV2, found: Foreign, path: Path, assume_scale: tuple[Size, ...] | None
-) -> tuple[str, ...]:
-    """Set the windows that V2's position bias was trained with; they are in no tensor that a model has. -> notes."""
-    if backbone.config.frozen_bias:
-        return ("the position bias is a frozen table",)
-    told, own = found.pretrained_window, backbone.scale()
-    if told and own and told != own:
-        raise UserError(
-            f"the position bias of {path} was trained with windows {_in_words(told)}, and the model is set to "
-            f"{_in_words(own)}; build the model with pretrained_window={told}"
-        )
-    in_use = tuple(_windows(backbone))
-    if told or own:
-        scale, source = told or own or in_use, "as the file tells" if told else "as the model is set"
-    elif found.windows:
-        scale, source = found.windows, "those that the file was made for"
-    else:
-        scale, source = assume_scale or in_use, "assumed, the file does not tell"
-    if told or scale not in (own, in_use):
-        backbone.set_scale(scale)
-    return (f"position bias trained with windows {_in_words(scale)} ({source})",)
-
-
-def _adopt_settings(backbone: nn.Module, settings: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    """Compute as the weights' own code, in what no tensor tells; where a family cannot, be built so already. -> notes.
-
-    What is classified is no matter of the backbone, and what its config has no field for is of another family.
-    """
-    config: Any = backbone.config
-    told = {name: value for name, value in settings.items() if name != "readout" and hasattr(config, name)}
-    if isinstance(backbone, ViT):
-        return backbone.adopt(told)
-    for name, value in told.items():
-        if value != getattr(config, name):
-            raise UserError(
-                f"{path}: the weights are of a model with {name} {value}, and this one has {getattr(config, name)}; "
-                f"build it with {name}={value!r}"
-            )
-    return ()
-
-
-def _in_words(windows) -> str:
-    return ", ".join(map(by, windows if len(set(windows)) > 1 else windows[:1]))
+def _settings(backbone: nn.Module) -> dict[str, Any]:
+    """The fields of a model's config that no tensor tells."""
+    return {name: getattr(backbone.config, name) for name in family_of(backbone).files.settings}
 
 
 # --- why a file does not fit -----------------------------------------------------------------------------------------
 
 
 def _check_family(own: Mapping[str, Tensor], used: Mapping[str, Tensor], path: Path) -> None:
-    """Name a file of another family, and one of a model with a distillation token where the other has none."""
-    held, needed = families.files_of(used), families.files_of(own)
+    """Name a file of another family, or of another kind of the same one."""
+    held, needed = files_of(used), files_of(own)
     if used and held is not needed and held and needed:
-        raise UserError(f"{path} holds a {held.TITLE} and the model is a {needed.TITLE}; give weights of its kind")
-    token = "backbone.prefix.distillation_token"
-    if needed and token in used and token not in own:
+        raise UserError(f"{path} holds a {held.title} and the model is a {needed.title}; give weights of its kind")
+    if needed and used and (why := needed.mismatch(used, own)):
+        raise UserError(f"{path} {why}")
+
+
+def _check_fixed(family: Family, changes: Mapping[str, Change], path: Path) -> None:
+    """Some tables serve only the windows that they were computed for."""
+    tables = family.tables
+    resized = next((change.why for change in changes.values() if tables and change.what == tables.option), None)
+    if resized and tables and tables.fixed:
         raise UserError(
-            f"{path} holds a distilled model, with a distillation token and a head for it, and the model has none; "
-            "create the model under its distilled name"
-        )
-    if held and used and token in own and token not in used:
-        raise UserError(
-            f"{path} holds a model without a distillation token, and the model has one and a head for it; create the "
-            "model under its plain name"
-        )
-
-
-def _check_kind(backbone: nn.Module, used: Mapping[str, Tensor], path: Path) -> None:
-    """Name a file of the other version of Swin, and one whose position bias is frozen where the model's is not."""
-    if not isinstance(backbone, Swin):
-        return
-    cosine, table = (any(k.endswith(end) for k in used) for end in (".mix.logit_scale", ".mix.position.table"))
-    held = _kind(cosine, frozen=table)
-    v2 = isinstance(backbone, SwinV2)
-    needed = _kind(v2, frozen=isinstance(backbone, SwinV2) and backbone.config.frozen_bias)
-    if used and held != needed:
-        hint = ", or build the model with frozen_bias=True" if v2 and cosine and table else ""
-        raise UserError(f"{path} holds a {held} and the model is a {needed}; give weights of its kind{hint}")
-
-
-def _check_frozen_windows(backbone: nn.Module, changes: Mapping[str, Change], path: Path) -> None:
-    """A frozen position bias of V2 serves the windows it was frozen for: only its network has values for others."""
-    window = next((change.why for change in changes.values() if change.what == "window"), None)
-    if window and isinstance(backbone, SwinV2):
-        raise UserError(
-            f"the position bias of {path} is frozen for other windows than the model's ({window.partition(',')[0]}); "
+            f"the position bias of {path} is frozen for other windows than the model's ({resized.partition(',')[0]}); "
             "take the weights from before it was frozen"
         )
-
-
-def _kind(v2: bool, frozen: bool) -> str:
-    return ("Swin V2 with a frozen position bias" if frozen else "Swin V2") if v2 else "Swin"
 
 
 def _other_shape(path: Path, changes: Mapping[str, Change]) -> str:

@@ -207,7 +207,7 @@ def test_the_scale_is_read_from_the_coordinates_that_an_official_file_keeps(tmp_
     path = official_file(trained, tmp_path, coordinates_of=((4, 4), (6, 6)))
     model = classifier(V2, seed=1)
     report = load_weights(model, path)
-    assert model.backbone.scale() == ((6, 6), (6, 6))
+    assert model.backbone.config.pretrained_window == ((6, 6), (6, 6))
     assert "position bias trained with windows 6x6 (as the file tells)" in str(report)
     x = torch.randn(1, 3, 32, 36)
     assert torch.equal(model(x), trained(x))
@@ -224,9 +224,9 @@ def test_an_unknown_scale_is_assumed_and_said(tmp_path):
     path = official_file(trained, tmp_path)
     model = classifier(V2, window=8)
     assert "windows 8x8 (assumed, the file does not tell)" in str(load_weights(model, path))
-    assert model.backbone.scale() is None
+    assert model.backbone.config.pretrained_window is None
     larger = create_model(V2, num_classes=3, weights=path, **{**SMALL, "window": 10}).eval()
-    assert larger.backbone.scale() == ((8, 8), (8, 8))  # the variant's own window
+    assert larger.backbone.config.pretrained_window == ((8, 8), (8, 8))  # the variant's own window
     trained.backbone.set_window((10, 10))
     x = torch.randn(1, 3, 80, 84)
     assert torch.equal(larger(x), trained(x))
@@ -238,7 +238,7 @@ def test_a_folder_tells_the_windows_that_training_really_used(tmp_path):
     save_model(tmp_path, V2, trained, kind="classifier", classes=("a", "b", "c"), preprocess=preprocess)
     model = classifier(V2, window=4, seed=1)
     report = load_weights(model, tmp_path)
-    assert model.backbone.scale() == ((6, 6), (3, 3))
+    assert model.backbone.config.pretrained_window == ((6, 6), (3, 3))
     assert "trained with windows 6x6, 3x3 (those that the file was made for)" in str(report)
     x = torch.randn(1, 3, 24, 28)
     assert torch.equal(load_model(tmp_path).model(x), trained(x))
@@ -250,7 +250,7 @@ def test_the_scale_in_the_description_of_transformers_is_taken(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"pretrained_window_sizes": [12, 6]}))
     model = classifier(V2, seed=1)
     load_weights(model, tmp_path)
-    assert model.backbone.scale() == ((12, 12), (6, 6))
+    assert model.backbone.config.pretrained_window == ((12, 12), (6, 6))
 
 
 def test_the_windows_in_the_description_of_transformers_are_the_scale_where_it_has_none(tmp_path):
@@ -259,7 +259,7 @@ def test_the_windows_in_the_description_of_transformers_are_the_scale_where_it_h
     (tmp_path / "config.json").write_text(json.dumps(sizes | {"pretrained_window_sizes": [0, 0]}))
     model = classifier(V2, seed=1, window=6)
     load_weights(model, tmp_path)
-    assert model.backbone.scale() == ((4, 4), (3, 3))
+    assert model.backbone.config.pretrained_window == ((4, 4), (3, 3))
 
 
 def test_a_frozen_position_bias_is_saved_and_loaded_as_it_is(tmp_path):
