@@ -1,4 +1,4 @@
-"""Names to models: plain imports, a plain dictionary. Short names are canonical; foreign ones are accepted."""
+"""Names to models: a plain dictionary. Short names are canonical; foreign ones are accepted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import fnmatch
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from torch import nn
@@ -14,13 +15,15 @@ from muntin.errors import UserError, unknown
 from muntin.formats.layout import OURS_ALONE, Files
 from muntin.heads import PooledReadout
 
-from . import beit, convnext, convnext_roadmap, cvt, deit, swin, vit
 from .entry import Entry, Family
 
-ROOMS = (swin, vit, deit, beit, convnext, convnext_roadmap, cvt)  # the index: all else follows from it
+# the index: a paper, which has a file of this name in every room; all else follows from it
+PAPERS = ("swin", "vit", "deit", "beit", "convnext", "convnext_roadmap", "cvt")
 
-CATALOG: dict[str, Entry] = {entry.name: entry for room in ROOMS for entry in room.ENTRIES}
-ALIASES: dict[str, str] = {alias: name for room in ROOMS for alias, name in room.ALIASES.items()}
+_MODULES = [import_module(f".{paper}", __package__) for paper in PAPERS]
+
+CATALOG: dict[str, Entry] = {entry.name: entry for module in _MODULES for entry in module.ENTRIES}
+ALIASES: dict[str, str] = {alias: name for module in _MODULES for alias, name in module.ALIASES.items()}
 FAMILIES: dict[str, Family] = {entry.family.name: entry.family for entry in CATALOG.values()}
 FILES: tuple[Files, ...] = tuple({family.files.title: family.files for family in FAMILIES.values()}.values())
 _BY_CONFIG = {family.config: family for family in FAMILIES.values()}
