@@ -94,9 +94,10 @@ def check_adopted(model: ModelChoice, backbone: Backbone) -> None:
 
 
 def for_pictures(model: ModelChoice, inputs: Inputs) -> dict[str, Any]:
-    """Fields of the model that follow from the size of the recipe's pictures: learned positions have one a cell."""
+    """Learned positions are learned for the cells of the recipe's own pictures, unless it sets them."""
     config = catalog.build_config(model.name, model.config)
-    return catalog.entry(model.name).family.for_pictures(config, inputs.image_size)
+    fields = catalog.entry(model.name).family.for_pictures(config, inputs.image_size)
+    return {name: value for name, value in fields.items() if name not in model.config}
 
 
 def _saved(model: ModelChoice) -> dict[str, Any] | None:
@@ -147,11 +148,11 @@ def _as_trained(model: ModelChoice, inputs: Inputs, saved: dict[str, Any]) -> Mo
     training keeps those as the scale of its log-CPB.
     """
     entry, before = catalog.entry(model.name), catalog.entry(saved["model"])
-    if before.family is not entry.family or not saved["inputs"]:
+    if before.family is not entry.family:
         return model
     config, had = (catalog.build_config(m, c) for m, c in ((model.name, model.config), (before.name, saved["config"])))
-    kept = entry.family.kept(config, inputs.image_size, had, inputs_from(saved["inputs"]).image_size)
-    return model.with_config(**kept)
+    trained_on = inputs_from(saved["inputs"]).image_size if saved["inputs"] else None
+    return model.with_config(**entry.family.kept(config, inputs.image_size, had, trained_on))
 
 
 def _tuples(value: Any) -> Any:

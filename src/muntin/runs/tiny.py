@@ -39,13 +39,9 @@ def tiny(recipe: Recipe) -> Recipe:
 
 
 def _model(choice: ModelChoice) -> ModelChoice:
-    """The small model, with what the choice sets beside sizes.
-
-    A log-CPB that keeps the scale of other windows does so here, too.
-    """
+    """The small model, with what the choice sets beside sizes."""
     name = choice.name or "swin_v2_tiny_window8"
-    found = catalog.entry(name)
-    small = {field: value for field, value in found.family.small.items() if field != "grid"}  # follows the pictures
-    if scale := choice.config.get("pretrained_window") or getattr(found.config, "pretrained_window", None):
-        small["pretrained_window"] = scale[: len(small["depths"])]
+    family = catalog.entry(name).family
+    small = family.small_form(catalog.build_config(name, choice.config))
+    small.pop(family.grid, None)  # follows the pictures
     return replace(choice, name=name, from_scratch=True).with_config(**small)
