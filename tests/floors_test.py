@@ -32,6 +32,7 @@ FLOORS = {
     "layers": 1,
     "files": 0,
     "ops": 0,
+    "answers": -1,
     "errors": -1,
 }
 LINEAGE = {

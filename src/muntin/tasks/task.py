@@ -27,7 +27,7 @@ class Shown(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """terms: scalars whose sum is minimised. shown: others, which are only logged."""
+    """terms: scalars whose sum is minimised. shown: others, which are only logged. Every batch has the same names."""
 
     terms: dict[str, Tensor]
     shown: Mapping[str, Tensor] = {}
