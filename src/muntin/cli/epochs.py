@@ -36,10 +36,7 @@ def keep_shape(recipe: Recipe, flags: Mapping[str, str]) -> Recipe:
             raise UserError(f"--{' and --'.join(twins).replace('_', '-')} say the same in two units; give one of them")
     for unit in ("epochs", "updates"):
         length = given.get(unit, "")
-        if length.isdecimal() and int(length) not in (
-            0,
-            getattr(schedule, unit),
-        ):  # others are for `override` to refuse
+        if length.isdecimal() and int(length) not in (0, getattr(schedule, unit)):  # the form refuses what is no number
             schedule = stretched(schedule, **{unit: int(length)})
             _say(recipe.schedule, schedule, unit, given)
     replaced: dict[str, Any] = {one: 0 for twins in TWINS[1:] for one, other in (twins, twins[::-1]) if other in given}

@@ -11,6 +11,15 @@ from muntin.tasks import Classification, Classifier
 INPUTS = PictureInput(image_size=(8, 8), crop_ratio=0.0, mean=(0.5,), std=(0.5,))
 
 
+class Pixels(nn.Module):
+    """One cell with all pixels of a picture."""
+
+    channels = (64,)
+
+    def forward(self, x):
+        return Features([x.reshape(len(x), 64, 1, 1)])
+
+
 class Halves(nn.Module):
     """Two tokens, the upper and the lower half of a picture."""
 
@@ -23,7 +32,7 @@ class Halves(nn.Module):
 def test_evaluation_counts_every_sample_once_and_keeps_the_mode():
     torch.manual_seed(0)
     source, transform = Subset(Digits("val"), list(range(0, 1000, 43))), INPUTS.eval_transform()
-    task = Classification(Classifier(Halves(), 10)).train()
+    task = Classification(Classifier(Pixels(), 10)).train()
     measured = evaluate(task, Loader(source, transform, batch_size=5))
     assert task.training
     assert measured.samples == len(source) == 24

@@ -5,13 +5,15 @@ from torch import nn
 
 from muntin.data import Batch
 from muntin.engine import Optim, Schedule, Training, fit
-from muntin.tasks.task import Losses
+from muntin.tasks.task import Best, Losses
 
 SPEED = ("samples_per_second", "data_wait", "memory_gib")
 
 
 class Toy(nn.Module):
     """Blocks with dropout, a batch norm (an integer buffer) and a head, to one of three classes."""
+
+    best = Best("top1", higher=True)
 
     def __init__(self, dropout=0.0, norm=False):
         super().__init__()
@@ -89,12 +91,14 @@ def top1(task):
     return {"top1": right.float().mean().item()}
 
 
-def fit_toy(out, task=None, train=None, **changes):
+def fit_toy(out, task=None, train=None, best=Toy.best, **changes):
+    task = task or Toy()
+    task.best = best
     training = {"batch_size": 4, "precision": "fp32", "threads": 1} | changes.pop("training", {})
     schedule = {"epochs": 3, "warmup_epochs": 1, "warmup_lr": 1e-4, "min_lr": 1e-4} | changes.pop("schedule", {})
     optim = {"lr": 1e-2} | changes.pop("optim", {})
     return fit(
-        Toy() if task is None else task,
+        task,
         Toys(training["batch_size"] // training.get("accumulate", 1)) if train is None else train,
         optim=Optim(**optim),
         schedule=Schedule(**schedule),

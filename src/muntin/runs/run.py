@@ -157,7 +157,7 @@ def _prepare_again(recipe: Recipe, device: torch.device, out: Path) -> tuple[Rec
 
 
 def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
-    val, best = parts.val, parts.task.best
+    val = parts.val
     begun = resume or parallel.rank() > 0  # process 0 alone makes the folder
     with contextlib.nullcontext(lambda: None) if begun else new_run(out, recipe) as forget_old:
         if not begun:
@@ -177,8 +177,6 @@ def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
             training=recipe.training,
             out=out,
             evaluate=(lambda task: measure(task, val)) if val else None,
-            best_by=best.metric if val else "",
-            higher_is_better=best.higher,
             resume=resume,
             recipe=hash_of_run(out) if resume else recipe_hash(recipe),
             on_save=on_save,
@@ -206,7 +204,7 @@ def _summary(recipe: Recipe, parts: Parts, result: FitResult, out: Path) -> dict
         "task": recipe.task.kind,
         "model": recipe.model.name,
         "parameters": sum(p.numel() for p in result.task.parameters()),
-        "epochs": recipe.schedule.epochs,
+        "epochs": max((line["epoch"] for line in result.history), default=0),
         "train_samples": len(parts.train.source),
         "val_samples": len(parts.val.source) - int(result.metrics.get("left_out", 0)) if parts.val else 0,
         "train_loss": next((line["loss"] for line in reversed(result.history) if line["split"] == "train"), None),
