@@ -8,11 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-
-from muntin.layers.attention import WindowAttention
-from muntin.models.swin import effective_windows
-from muntin.ops.fast.window_attention import BACKENDS
+from torch import Tensor
 
 from ..scratch_video_swin import VideoSwin, VideoSwinConfig
 from .library import assert_equal, library, randomise
@@ -54,34 +50,3 @@ def test_outputs_are_torchvisions_also_where_maps_are_smaller_than_the_window(si
     with torch.inference_mode():
         expected = theirs().features(theirs().patch_embed(clip(*size))).movedim(-1, 1)
         assert_equal(ours()(clip(*size)).levels[-1], expected)
-
-
-def test_strides_and_windows_are_true_in_time():
-    assert ours().strides == ((2, 4, 4), (2, 8, 8), (2, 16, 16), (2, 32, 32))
-    assert effective_windows(VideoSwinConfig(), (32, 224, 224)) == ((8, 7, 7),) * 4
-    assert effective_windows(VideoSwinConfig(), (8, 112, 64)) == ((4, 7, 7), (4, 7, 7), (4, 7, 4), (4, 4, 2))
-
-
-def test_every_attention_backend_gives_the_same_gradients():
-    """Also of the cropped index, which is no function of the offset."""
-    torch.manual_seed(0)
-    model = VideoSwin(VideoSwinConfig(dim=8, depths=(2, 2), heads=(1, 2), window=(4, 3, 3))).double()
-    randomise(model, seed=1)
-    found: dict[str, dict[str, Tensor]] = {}
-    for backend in BACKENDS:
-        model.set_attention(backend)
-        model.zero_grad()
-        model(clip(6, 20, 28).double()).levels[-1].square().sum().backward()
-        found[backend] = {name: p.grad.clone() for name, p in model.named_parameters()}
-    for backend in BACKENDS:
-        torch.testing.assert_close(found[backend], found["reference"], rtol=1e-9, atol=1e-9)
-
-
-def test_a_window_reads_the_crop_of_the_full_index():
-    [[attention, *_], *_] = ours().attentions()
-    assert isinstance(attention, WindowAttention)
-    assert isinstance(attention.position, nn.Module)
-    table, index = attention.position((4, 7, 4))
-    full_table, full = attention.position((8, 7, 7))
-    assert table is full_table
-    assert torch.equal(index, full[:112, :112])

@@ -10,19 +10,25 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from muntin.ops.windows import Size
+
 from .build import build_classifier
 from .names import entry
 
 
-def multiply_adds(name: str, image_size: tuple[int, int] | None = None) -> int:
-    """Multiply-adds of one picture through a classifier of 1000 classes.
+def multiply_adds(name: str, image_size: Size | None = None) -> int:
+    """Multiply-adds of one picture through a classifier of 1000 classes."""
+    with torch.device("meta"):
+        model = build_classifier(name, 1000, {}).eval()
+    return count_multiply_adds(model, (model.backbone.config.in_chans, *(image_size or entry(name).image_size)))
+
+
+def count_multiply_adds(model: nn.Module, shape: Size) -> int:
+    """Multiply-adds of one input of this shape, (C, *S), through a model on the meta device, which is used up.
 
     Papers print them as FLOPs; PyTorch's formulas give twice as many.
     The small network of a continuous position bias is left out, as in the official count.
     """
-    with torch.device("meta"):
-        model = build_classifier(name, 1000, {}).eval()
-        picture = torch.empty(1, model.backbone.config.in_chans, *(image_size or entry(name).image_size))
     counter = _Counter()
     for place, module in model.named_modules():
         if place.endswith(".position"):
@@ -32,7 +38,7 @@ def multiply_adds(name: str, image_size: tuple[int, int] | None = None) -> int:
             for block in module:
                 block.forward = _counted_once(block, counter)
     with counter, torch.no_grad():
-        model(picture)
+        model(torch.empty(1, *shape, device="meta"))
     return counter.flops // 2
 
 

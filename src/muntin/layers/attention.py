@@ -130,7 +130,7 @@ class WindowAttention(nn.Module):
 
     def __init__(
         self,
-        qkv: nn.Module,
+        qkv: nn.Linear | QueryValueBias,
         position: nn.Module,
         *,
         dim: int,

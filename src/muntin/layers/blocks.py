@@ -5,7 +5,8 @@ What mixes tokens is handed to a wiring, already built.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,24 @@ from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.ops.fast.linear import linear
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class Series(nn.ModuleList, Generic[M]):
+    """Modules of one kind, such as the blocks of a stage; called, each takes what the one before it gives.
+
+    What else `forward` is given goes to every one of them.
+    """
+
+    def forward(self, x: Tensor, *given: Any) -> Tensor:
+        for module in self:
+            x = module(x, *given)
+        return x
+
+    if TYPE_CHECKING:  # an nn.ModuleList does not know what it holds
+
+        def __iter__(self) -> Iterator[M]: ...
 
 
 class PreNormBlock(nn.Module):

@@ -10,6 +10,7 @@ from muntin.layers.blocks import (
     PreNormBlock,
     QuickGELU,
     ScaledPreNormBlock,
+    Series,
     drop_path_ramp,
 )
 
@@ -56,6 +57,15 @@ def test_what_else_a_block_is_given_goes_to_its_mixer():
     block, x = PreNormBlock(4, Plus(), nn.Identity(), nn.Identity()), torch.randn(2, 3, 4)
     half = x + block.norm1(x) + 2.0
     torch.testing.assert_close(block(x, 2.0), half + block.norm2(half))
+
+
+def test_a_series_hands_each_module_what_the_one_before_gave():
+    class TimesPlus(nn.Module):
+        def forward(self, x, more):
+            return 2 * x + more
+
+    assert Series(TimesPlus() for _ in range(3))(torch.ones(1), 10).item() == 2 * (2 * (2 + 10) + 10) + 10
+    assert Series()(torch.ones(1)).item() == 1
 
 
 # --- the MLP ---

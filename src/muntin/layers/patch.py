@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ from muntin.ops.windows import Size, crop_grid, pad_grid, padded_size
 
 from .blocks import Linear
 
-_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_CONV: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class PatchEmbed(nn.Module):
@@ -27,7 +28,7 @@ class PatchEmbed(nn.Module):
     def __init__(self, in_chans: int, dim: int, patch: Size, norm: bool):
         super().__init__()
         self.patch = patch
-        self.proj: nn.Conv2d = _CONV[len(patch)](in_chans, dim, patch, patch)  # type: ignore[arg-type, assignment]
+        self.proj: nn.Conv2d = _CONV[len(patch)](in_chans, dim, patch, patch)
         self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class ConvEmbed(nn.Module):
     ):
         super().__init__()
         padding = padding or (0,) * len(kernel)
-        self.proj: nn.Conv2d = _CONV[len(kernel)](in_chans, dim, kernel, stride, padding)  # type: ignore[arg-type, assignment]
+        self.proj: nn.Conv2d = _CONV[len(kernel)](in_chans, dim, kernel, stride, padding)
         self.norm = norm or nn.Identity()
         self._patches = kernel == stride and not any(padding)  # then it is one matrix product
         self._smallest = tuple(k - 2 * p for k, p in zip(kernel, padding))

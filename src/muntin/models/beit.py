@@ -100,10 +100,8 @@ class BEiT(ViT):
     def encode(self, tokens: Tensor) -> Features:
         grid = tuple(tokens.shape[1:-1])
         given = grid if self.shared_bias is None else gather_bias(*self.shared_bias(grid))
-        x = self.dropout(self.prefix(tokens.flatten(1, 2)))  # (B, 1 + N, C)
-        for block in self.blocks:
-            x = block(x, given)
-        level, prefix = split_tokens(x, grid)
+        x = self.dropout(self.prefix(tokens.flatten(1, -2)))  # (B, 1 + N, C)
+        level, prefix = split_tokens(self.blocks(x, given), grid)
         return Features([level], prefix)
 
     def layers(self) -> list[list[nn.Module]]:
@@ -123,7 +121,8 @@ class BEiT(ViT):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
             elif isinstance(module, QueryValueBias):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.q_bias)
@@ -135,8 +134,8 @@ class BEiT(ViT):
             elif isinstance(module, LayerScale):
                 nn.init.constant_(module.gamma, 0.1)
         for n, block in enumerate(self.blocks, start=1):
-            block.mix.proj.weight.div_(math.sqrt(2 * n))  # type: ignore[operator, union-attr]
-            block.mlp.fc2.weight.div_(math.sqrt(2 * n))  # type: ignore[operator, union-attr]
+            for last in ("mix.proj.weight", "mlp.fc2.weight"):
+                block.get_parameter(last).div_(math.sqrt(2 * n))
 
     def _check(self) -> None:
         super()._check()

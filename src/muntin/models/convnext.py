@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from muntin.errors import UserError
-from muntin.layers.blocks import DropPath, LayerScale, Mlp, drop_path_ramp
+from muntin.layers.blocks import DropPath, LayerScale, Mlp, Series, drop_path_ramp
 from muntin.layers.patch import ConvEmbed, DepthwiseConv
 
 from .backbone import Features
@@ -93,8 +93,8 @@ class ConvNeXt(nn.Module):
         self.patch_embed = ConvEmbed(config.in_chans, config.dims[0], config.patch, config.patch, norm=norm)
         self.downsamples = nn.ModuleList(Downsample(a, b) for a, b in zip(config.dims, config.dims[1:]))
         rates = drop_path_ramp(drop_path_rate, config.depths)
-        self.stages = nn.ModuleList(
-            nn.ModuleList(self._block(dim, DropPath(rate)) for rate in stage_rates)
+        self.stages: Series[Series[ConvNeXtBlock]] = Series(
+            Series(self._block(dim, DropPath(rate)) for rate in stage_rates)
             for dim, stage_rates in zip(config.dims, rates)
         )
         self.initialise()
@@ -116,9 +116,7 @@ class ConvNeXt(nn.Module):
     def encode(self, tokens: Tensor) -> Features:
         x, levels = tokens, []
         for i, stage in enumerate(self.stages):
-            x = self.downsamples[i - 1](x) if i else x
-            for block in stage:  # type: ignore[attr-defined]
-                x = block(x)
+            x = stage(self.downsamples[i - 1](x) if i else x)
             levels.append(x.movedim(-1, 1))
         return Features(levels)
 
@@ -130,7 +128,7 @@ class ConvNeXt(nn.Module):
         """
         groups: list[list[nn.Module]] = [[self.patch_embed]]
         for i, stage in enumerate(self.stages):
-            blocks = list(stage)  # type: ignore[call-overload]
+            blocks: list[nn.Module] = list(stage)
             shared = [blocks[j : j + SHARED_DEPTH] for j in range(0, len(blocks), SHARED_DEPTH)]
             shared[0] = [*self.downsamples[i - 1 : i], *shared[0]] if i else shared[0]
             groups += shared
@@ -141,7 +139,8 @@ class ConvNeXt(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
             elif isinstance(module, nn.LayerNorm):
                 module.reset_parameters()
             elif isinstance(module, LayerScale):

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from torch import Tensor, nn
 
 from muntin.errors import UserError
-from muntin.layers.blocks import DropPath, LayerScale, drop_path_ramp
+from muntin.layers.blocks import DropPath, LayerScale, Series, drop_path_ramp
 from muntin.layers.patch import DepthwiseConv, check_picture
 
 from .backbone import Features
@@ -125,14 +125,15 @@ class Roadmap(nn.Module):
         self._smallest = self.strides[-1] if separate else (4, 4) if config.stem == "patchify" else (1, 1)
         self.stem = self._stem()
         self.downsamples = nn.ModuleList(self._downsample(*dims) for dims in zip(self.channels, widths[1:]) if separate)
-        self.stages = nn.ModuleList()
+        self.stages: Series[Series[ResidualBlock]] = Series()
         dim = config.width
         for i, rates in enumerate(drop_path_ramp(drop_path_rate, config.depths)):
             dim, stride = (widths[i], 1) if separate else (dim, 2 if i else 1)
-            self.stages.append(nn.ModuleList())
+            blocks: Series[ResidualBlock] = Series()
             for rate in rates:
-                self.stages[i].append(self._block(dim, widths[i], self.channels[i], stride, DropPath(rate)))  # type: ignore[operator]
+                blocks.append(self._block(dim, widths[i], self.channels[i], stride, DropPath(rate)))
                 dim, stride = self.channels[i], 1
+            self.stages.append(blocks)
         self.initialise()
 
     def forward(self, x: Tensor) -> Features:
@@ -145,9 +146,7 @@ class Roadmap(nn.Module):
     def encode(self, tokens: Tensor) -> Features:
         x, levels = tokens.movedim(-1, 1), []
         for i, stage in enumerate(self.stages):
-            x = self.downsamples[i - 1](x) if i and len(self.downsamples) else x
-            for block in stage:  # type: ignore[attr-defined]
-                x = block(x)
+            x = stage(self.downsamples[i - 1](x) if i and len(self.downsamples) else x)
             levels.append(x)
         return Features(levels)
 
@@ -155,7 +154,7 @@ class Roadmap(nn.Module):
         """Stem, then block after block; downsampling has the depth of the block after it."""
         groups: list[list[nn.Module]] = [[self.stem]]
         for i, stage in enumerate(self.stages):
-            blocks = [[block] for block in stage]  # type: ignore[attr-defined]
+            blocks: list[list[nn.Module]] = [[block] for block in stage]
             if i and len(self.downsamples):
                 blocks[0].insert(0, self.downsamples[i - 1])
             groups += blocks

@@ -24,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from muntin.errors import UserError
 from muntin.layers.attention import PlainBackend, choose_attention
-from muntin.layers.blocks import DropPath, Linear, Mlp, PreNormBlock, QuickGELU, drop_path_ramp
+from muntin.layers.blocks import DropPath, Linear, Mlp, PreNormBlock, QuickGELU, Series, drop_path_ramp
 from muntin.layers.init import init_transformer
 from muntin.layers.patch import ConvEmbed, DepthwiseConv
 from muntin.layers.tokens import add_tokens, split_tokens
@@ -175,8 +175,8 @@ class CvT(nn.Module):
             {str(i): torch.empty(1, dim) for i, dim in enumerate(config.dims) if config.class_token[i]}
         )
         last = len(config.dims) - 1
-        self.stages = nn.ModuleList(
-            nn.ModuleList(
+        self.stages: Series[Series[PreNormBlock]] = Series(
+            Series(
                 _block(config, i, DropPath(rate))
                 for rate in drop_path_ramp(drop_path_rate if i == last else 0.0, (depth,))[0]
             )
@@ -198,8 +198,7 @@ class CvT(nn.Module):
             x = x.flatten(1, 2)
             if str(i) in self.class_tokens:
                 x = add_tokens(self.class_tokens[str(i)], x)
-            for block in stage:  # type: ignore[attr-defined]
-                x = block(x, size)
+            x = stage(x, size)
             level, prefix = split_tokens(x, size)
             levels.append(level)
         return Features(levels, prefix)
@@ -210,12 +209,12 @@ class CvT(nn.Module):
         for i, (embed, stage) in enumerate(zip(self.embeds, self.stages)):
             first = next(iter(self.class_tokens), None) == str(i)
             groups.append([embed, self.class_tokens] if first else [embed])
-            groups += [[block] for block in stage]  # type: ignore[attr-defined]
+            groups += [[block] for block in stage]
         return groups
 
     def attentions(self) -> list[list[ConvAttention]]:
         """The attention of every block, stage by stage."""
-        return [[block.mix for block in stage] for stage in self.stages]  # type: ignore[attr-defined]
+        return [[m for m in stage.modules() if isinstance(m, ConvAttention)] for stage in self.stages]
 
     def set_attention(self, backend: PlainBackend) -> None:
         """Choose how attention is computed, see `ops.attention.attend`."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.layers.attention import WindowAttention
-from muntin.layers.blocks import DropPath, Linear, Mlp, PreNormBlock, drop_path_ramp
+from muntin.layers.blocks import DropPath, Linear, Mlp, PreNormBlock, Series, drop_path_ramp
 from muntin.layers.init import init_transformer
 from muntin.layers.patch import PatchEmbed, PatchMerging, grid_size
 from muntin.layers.position import GridEmbedding, TableBias
@@ -89,8 +89,8 @@ class Swin(nn.Module):
             GridEmbedding(config.absolute_position, config.dim) if config.absolute_position else None
         )
         rates = drop_path_ramp(drop_path_rate, config.depths)
-        self.stages = nn.ModuleList(
-            nn.ModuleList(self._block(i, j, DropPath(rate)) for j, rate in enumerate(rates[i])) for i in range(stages)
+        self.stages: Series[Series[nn.Module]] = Series(
+            Series(self._block(i, j, DropPath(rate)) for j, rate in enumerate(rates[i])) for i in range(stages)
         )
         self.merges = nn.ModuleList(self._merge(dim) for dim in self.channels[:-1])
         self.initialise()
@@ -106,9 +106,7 @@ class Swin(nn.Module):
         if self.absolute_position is not None:
             x = self.absolute_position(x)
         for i, stage in enumerate(self.stages):
-            x = self.merges[i - 1](x) if i else x
-            for block in stage:  # type: ignore[attr-defined]
-                x = block(x)
+            x = stage(self.merges[i - 1](x) if i else x)
             levels.append(x.movedim(-1, 1))
         return Features(levels)
 
@@ -118,14 +116,14 @@ class Swin(nn.Module):
         if self.absolute_position is not None:
             groups[0].append(self.absolute_position)
         for i, stage in enumerate(self.stages):
-            groups += [[block] for block in stage]  # type: ignore[attr-defined]
+            groups += [[block] for block in stage]
             if i < len(self.merges):
                 groups[-1].append(self.merges[i])
         return groups
 
     def attentions(self) -> list[list[WindowAttention]]:
         """The attention of every block, stage by stage."""
-        return [[block.mix for block in stage] for stage in self.stages]  # type: ignore[attr-defined]
+        return [[m for m in stage.modules() if isinstance(m, WindowAttention)] for stage in self.stages]
 
     def set_attention(self, backend: Backend) -> None:
         """Choose how window attention is computed, see `ops.fast.window_attention`."""

@@ -185,8 +185,8 @@ class SwinV2(Swin):
                 for norm in (module.norm1, module.norm2):
                     nn.init.zeros_(norm.weight)
                     nn.init.zeros_(norm.bias)
-            elif isinstance(module, WindowAttention):
-                nn.init.constant_(module.logit_scale, math.log(10))  # type: ignore[arg-type]
+            elif isinstance(module, WindowAttention) and module.logit_scale is not None:
+                nn.init.constant_(module.logit_scale, math.log(10))
             elif isinstance(module, QueryValueBias):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.q_bias)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.layers.attention import Attention, PlainBackend, choose_attention
-from muntin.layers.blocks import DropPath, Linear, Mlp, PreNormBlock, drop_path_ramp
+from muntin.layers.blocks import DropPath, Linear, Mlp, PreNormBlock, Series, drop_path_ramp
 from muntin.layers.patch import ConvEmbed
 from muntin.layers.position import GridEmbedding
 from muntin.layers.tokens import PrefixTokens, split_tokens
@@ -84,7 +84,7 @@ class ViT(nn.Module):
         self.position = self._position()
         self.dropout = nn.Dropout(dropout)
         rates = self._drop_path_rates(drop_path_rate)
-        self.blocks = nn.ModuleList(self._block(DropPath(rate), dropout) for rate in rates)
+        self.blocks: Series[nn.Module] = Series(self._block(DropPath(rate), dropout) for rate in rates)
         self.initialise()
 
     def forward(self, x: Tensor) -> Features:
@@ -94,10 +94,8 @@ class ViT(nn.Module):
         return self.patch_embed(self.stem(x))
 
     def encode(self, tokens: Tensor) -> Features:
-        x = self.dropout(self.prefix(self.position(tokens).flatten(1, 2)))  # (B, P + N, C)
-        for block in self.blocks:
-            x = block(x)
-        level, prefix = split_tokens(x, tuple(tokens.shape[1:-1]))
+        x = self.dropout(self.prefix(self.position(tokens).flatten(1, -2)))  # (B, P + N, C)
+        level, prefix = split_tokens(self.blocks(x), tuple(tokens.shape[1:-1]))
         return Features([level], prefix)
 
     def layers(self) -> list[list[nn.Module]]:
@@ -106,7 +104,7 @@ class ViT(nn.Module):
 
     def attentions(self) -> list[list[Attention]]:
         """The attention of every block; they are one stage."""
-        return [[block.mix for block in self.blocks]]  # type: ignore[misc]
+        return [[m for m in self.blocks.modules() if isinstance(m, Attention)]]
 
     def set_attention(self, backend: PlainBackend) -> None:
         """Choose how attention is computed, see `ops.attention`; auto is sdpa."""
@@ -144,9 +142,9 @@ class ViT(nn.Module):
             elif isinstance(module, nn.Conv2d):
                 lecun_normal_(module)
             elif isinstance(module, Attention):
-                for weight in (*module.qkv.weight.chunk(3), module.proj.weight):  # type: ignore[operator, union-attr]
+                for weight in (*module.qkv.get_parameter("weight").chunk(3), module.proj.weight):
                     nn.init.xavier_uniform_(weight)
-                nn.init.zeros_(module.qkv.bias)  # type: ignore[arg-type]
+                nn.init.zeros_(module.qkv.get_parameter("bias"))
                 nn.init.zeros_(module.proj.bias)
             elif isinstance(module, Mlp):
                 for linear in (module.fc1, module.fc2):

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muntin.errors import UserError
+from muntin.layers.blocks import Series
 from muntin.layers.patch import check_picture
 from muntin.ops.windows import Size
 
@@ -106,9 +107,11 @@ class ResNetStem(nn.Module):
     def __init__(self, in_chans: int, width: int, units: tuple[int, ...]):
         super().__init__()
         self.root = Root(in_chans, width)
-        self.channels, self.stages = width, nn.ModuleList()
+        self.channels = width
+        self.stages: Series[Series[Bottleneck]] = Series()
         for stage, count in enumerate(units):
-            inner, blocks = width * 2**stage, nn.ModuleList()
+            inner = width * 2**stage
+            blocks: Series[Bottleneck] = Series()
             for unit in range(count):
                 blocks.append(Bottleneck(self.channels, inner, 2 if stage and not unit else 1))
                 self.channels = 4 * inner
@@ -116,11 +119,7 @@ class ResNetStem(nn.Module):
         self.stride = 4 * 2 ** max(0, len(units) - 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.root(x)
-        for stage in self.stages:
-            for unit in stage:  # type: ignore[attr-defined]
-                x = unit(x)
-        return x
+        return self.stages(self.root(x))
 
 
 class HybridViT(ViT):
@@ -131,8 +130,8 @@ class HybridViT(ViT):
 
     def __init__(self, config: HybridViTConfig, drop_path_rate: float = 0.0, dropout: float = 0.0):
         super().__init__(config, drop_path_rate, dropout)
-        # the sides of the stem round up: one pixel of its last stride is enough
-        self._smallest = tuple((cells - 1) * self.stem.stride + 1 for cells in config.patch)
+        stride = self.strides[0][0] // config.patch[0]  # of the stem, whose sides round up
+        self._smallest = tuple((cells - 1) * stride + 1 for cells in config.patch)
 
     def embed(self, x: Tensor) -> Tensor:
         check_picture(x, self.config.in_chans, self._smallest)

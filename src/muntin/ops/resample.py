@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from muntin.errors import UserError
+
 from .windows import Size
 
 Resample = Literal["bicubic", "bicubic_antialias", "bilinear_corners"]
@@ -23,6 +25,8 @@ def resize_grid(grid: Tensor, size: Size, resample: Resample = "bicubic") -> Ten
     bicubic_antialias: two axes, smoothed where the grid shrinks, as timm. bilinear_corners: corners on corners, as the
     official ViT code with scipy's zoom of order 1.
     """
+    if resample == "bicubic_antialias" and len(size) != 2:
+        raise UserError(f"bicubic_antialias resizes grids of two axes; this one has {len(size)}: choose another way")
     channels_first = grid.movedim(-1, 0)[None].to(torch.promote_types(grid.dtype, torch.float32))
     mode = _MODES[len(size)]
     if resample == "bilinear_corners":

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from muntin.errors import UserError
 from muntin.layers.attention import Attention, WindowAttention
-from muntin.ops.windows import relative_position_index
+from muntin.ops.windows import Size, relative_position_index
 
 _WITH_MAPS = (WindowAttention, Attention)
 
@@ -26,31 +26,27 @@ class BiasMap(NamedTuple):
     """Position bias of one block by offset, key minus query; offset (0, 0) is in the middle."""
 
     name: str  # "stage 1, block 1"
-    heads: Tensor  # (h, 2 * Wh - 1, 2 * Ww - 1)
+    heads: Tensor  # (h, 2 * Wh - 1, 2 * Ww - 1), of clips with offsets in time before them
 
 
 class AttentionMap(NamedTuple):
-    """What one query of one block attends to, on that block's grid of H x W cells."""
+    """What one query of one block attends to, on that block's grid of cells: H x W, or T x H x W of clips."""
 
     name: str  # "stage 1, block 2"
-    cell: tuple[int, int]  # the query: row, column
-    window: tuple[int, int]  # cells; as used on this grid, which may be smaller than the model's
-    shift: tuple[int, int]
-    stride: tuple[int, int]  # pixels a cell, down and across
-    heads: Tensor  # (h, H, W), 0 outside the window; each head sums to 1, less what goes to padding
+    cell: Size  # the query: row, column
+    window: Size  # cells; as used on this grid, which may be smaller than the model's
+    shift: Size
+    stride: Size  # pixels a cell, down and across
+    heads: Tensor  # (h, *S), 0 outside the window; each head sums to 1, less what goes to padding
 
     @property
-    def seen(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    def seen(self) -> tuple[tuple[int, int], ...]:
         """(top, bottom), (left, right) of the query's window, ends excluded, cut at the rim of the grid."""
-        rows, columns = self.heads.shape[1:]
-        return (
-            _span(self.cell[0], self.window[0], self.shift[0], rows),
-            _span(self.cell[1], self.window[1], self.shift[1], columns),
-        )
+        return tuple(map(_span, self.cell, self.window, self.shift, self.heads.shape[1:]))
 
 
 def amplitudes(model: nn.Module, images: Tensor) -> list[tuple[str, float]]:
-    """Average channel variance of each block's output, in depth order: images (B, C, H, W) -> [("1.1", 0.8), ...].
+    """Average channel variance of each block's output, in depth order: images (B, C, *S) -> [("1.1", 0.8), ...].
 
     Names are stage.block. Variance is taken over pictures and cells, then averaged over channels: the signal
     propagation plot of Brock et al. (2021, arXiv:2101.08692), as in Swin V2's figure 2.
@@ -76,19 +72,17 @@ def position_bias(model: nn.Module) -> list[BiasMap]:
             if block > 1 or not isinstance(getattr(module, "mix", None), WindowAttention):
                 continue
             window = tuple(module.mix.window)
-            if len(window) == 2 and max(window) > 1:
+            if max(window) > 1:
                 bias = module.mix.position_bias(window).float().cpu()
                 maps.append(BiasMap(f"stage {stage}, block {block}", _by_offset(bias, window)))
     return maps
 
 
-def attention(
-    model: nn.Module, image: Tensor, cell: tuple[int, int] | None = None, level: int = 0
-) -> list[AttentionMap]:
+def attention(model: nn.Module, image: Tensor, cell: Size | None = None, level: int = 0) -> list[AttentionMap]:
     """Attention of the query at `cell` in stage `level` (0 = finest): of windows in the first plain and the first
     shifted block, of all tokens in the first and the last block. Other kinds of mixing give no map.
 
-    image (C, H, W), normalised. cell: row and column on that stage's grid; left out, the middle, where plain windows
+    image (C, *S), normalised. cell: row and column on that stage's grid; left out, the middle, where plain windows
     meet. A grid that one window covers has no shifted block: one map is returned.
     """
     backbone = _backbone(model)
@@ -110,29 +104,29 @@ def attention(
         return []
     with _looking(model, hooks):
         size = tuple(backbone(image[None]).levels[level].shape[2:])
-        query = (size[0] // 2, size[1] // 2) if cell is None else cell
-        if not (0 <= query[0] < size[0] and 0 <= query[1] < size[1]):
-            raise UserError(f"cell {query} is outside the grid of stage {level}, which has {size[0]} x {size[1]} cells")
+        query = tuple(side // 2 for side in size) if cell is None else cell
+        if len(query) != len(size) or not all(0 <= at < side for at, side in zip(query, size)):
+            cells = " x ".join(map(str, size))
+            raise UserError(f"cell {query} is outside the grid of stage {level}, which has {cells} cells")
         for block, module in blocks:
             if isinstance(module.mix, WindowAttention):
-                window, shift = module.mix.small_map(size, module.mix.window, module.mix.shift)
+                window, shift, *_ = module.mix.windows(size)
                 kind = any(shift)
             else:
-                window, shift, kind = size, (0, 0), block == blocks[-1][0]
+                window, shift, kind = size, (0,) * len(size), block == blocks[-1][0]
             if kind not in maps:
                 heads = _heads(module.mix, inputs[block], query, size)
-                stride = backbone.strides[level]
                 name = f"stage {level + 1}, block {block}"
-                maps[kind] = AttentionMap(name, query, window, shift, stride, heads)  # type: ignore[arg-type]
+                maps[kind] = AttentionMap(name, query, window, shift, backbone.strides[level], heads)
     return list(maps.values())
 
 
-def _heads(mix: WindowAttention | Attention, given: tuple, query: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """What the query pays to each cell of the grid: (h, H, W)."""
+def _heads(mix: WindowAttention | Attention, given: tuple, query: Size, size: Size) -> Tensor:
+    """What the query pays to each cell of the grid: (h, *S)."""
     if isinstance(mix, WindowAttention):
         return mix.attention_map(given[0], query)[0].float().cpu()
     prefix = given[0].shape[1] - math.prod(size)  # tokens before the cells
-    token = prefix + query[0] * size[1] + query[1]
+    token = prefix + int(torch.arange(math.prod(size)).view(size)[query])
     return mix.attention_map(given[0], token, *given[1:])[0, :, prefix:].unflatten(-1, size).float().cpu()
 
 
@@ -164,12 +158,12 @@ def _looking(model: nn.Module, hooks: list) -> Iterator[None]:
             module.training = flag
 
 
-def _by_offset(bias: Tensor, window: tuple[int, ...]) -> Tensor:
-    """(h, N, N) for every pair -> (h, 2 * Wh - 1, 2 * Ww - 1) for every offset, key minus query."""
+def _by_offset(bias: Tensor, window: Size) -> Tensor:
+    """(h, N, N) for every pair -> (h, *(2 * window - 1)) for every offset, key minus query."""
     index = relative_position_index(window, bias.device)  # of query minus key
     table = bias.new_zeros(len(bias), math.prod(2 * w - 1 for w in window))
     table[:, index.flatten()] = bias.flatten(1)
-    return table.view(-1, *[2 * w - 1 for w in window]).flip(1, 2)
+    return table.view(-1, *[2 * w - 1 for w in window]).flip(*range(1, len(window) + 1))
 
 
 def _span(position: int, window: int, shift: int, size: int) -> tuple[int, int]:

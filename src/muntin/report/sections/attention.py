@@ -34,6 +34,8 @@ def attention(
     """
     if not maps:
         raise UserError("no attention to show: the model has no block with windows")
+    if (axes := len(maps[0].cell)) != 2:
+        raise UserError(f"attention is drawn over pictures; this model's grid has {axes} axes")
     page.section(title, text)
     page.figure(
         element("div", None, *[_block(picture, one) for one in maps]),

@@ -23,6 +23,8 @@ def position_bias(
     """Add small multiples: one line a block, one map a head, from `lens.position_bias` (of one or several models)."""
     if not maps:
         raise UserError("no position bias to show: the model has no block with windows")
+    if (axes := maps[0].heads.ndim - 1) != 2:
+        raise UserError(f"position bias is drawn as a picture; this model's windows have {axes} axes")
     page.section(title, text)
     page.figure(
         element("div", None, *[_block(one) for one in maps]),
