@@ -102,7 +102,7 @@ def test_simmim_paints_masked_tubes():
     assert torch.equal(painted[0, :, :2, :8, 8:16], first)
     assert torch.equal(task.pixel_mask(mask)[:, 0, ::2, ::4, ::4], mask.float())
     batch = Batch({"image": image, "mask": mask}, {}, ["", ""], torch.arange(2), [])
-    (loss,) = task.losses(batch).values()
+    (loss,) = task.losses(batch).terms.values()
     loss.backward()
     assert all(parameter.grad is not None for parameter in task.parameters())
 

@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> int:
     from muntin.weights.folder import load_model
 
     saved = load_model(given.model)
-    inputs, asked = saved.fed(), saved.model.answering()
+    inputs, asked = saved.fed(), saved.answering()
     task: Any = for_answering(saved.model, asked, inputs, saved.classes)
     val_share, split_seed = 0.0 if given.all else given.val_share, given.split_seed
     if val_share is None or split_seed is None:

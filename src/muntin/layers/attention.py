@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from muntin.ops.windows import (
     pad_grid,
     padded_size,
     partition,
+    relative_position_index,
     roll,
     window_probabilities,
 )
@@ -83,6 +85,19 @@ class Attention(nn.Module):
         return probabilities(q[:, :, query : query + 1], k, None if bias is None else bias[..., query : query + 1, :])[
             :, :, 0
         ]
+
+    def layout(self, size: Size) -> tuple[Size, Size]:
+        """Window and shift on a grid of this size: one window of all."""
+        return size, (0,) * len(size)
+
+    def paid_by(self, cell: Size, size: Size, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attention that the query at `cell` of a grid pays to each cell of it: (1, P + N, C) -> (h, *S)."""
+        prefix = x.shape[1] - math.prod(size)  # tokens before the cells
+        token = prefix + int(torch.arange(math.prod(size)).view(size)[cell])
+        return self.attention_map(x, token, bias)[0, :, prefix:].unflatten(-1, size)
+
+    def bias_by_offset(self) -> None:
+        """There is no position bias of windows."""
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scaled queries, keys and values: (B, N, C) -> (B, h, N, D) each."""
@@ -188,6 +203,23 @@ class WindowAttention(nn.Module):
         paid = (P * rows).sum(-2)  # (B, nW, h, N): the query's row in its window, zero elsewhere
         grid = merge(paid.transpose(-2, -1).reshape(B * nW, N, h), window, padded)
         return crop_grid(roll(grid, shift), size).movedim(-1, 1)
+
+    def layout(self, size: Size) -> tuple[Size, Size]:
+        """Window and shift on a grid of this size."""
+        windows = self.windows(size)
+        return windows.window, windows.shift
+
+    def paid_by(self, cell: Size, size: Size, x: Tensor) -> Tensor:
+        """Attention that the query at `cell` of a grid pays to each cell of it: (1, *S, C) -> (h, *S)."""
+        return self.attention_map(x, cell)[0]
+
+    def bias_by_offset(self) -> Tensor:
+        """The position bias of the module's own window for every offset, key minus query: (h, *(2 * window - 1))."""
+        bias, window = self.position_bias(), self.window
+        index = relative_position_index(window, bias.device)  # of query minus key
+        table = bias.new_zeros(len(bias), math.prod(2 * w - 1 for w in window))
+        table[:, index.flatten()] = bias.flatten(1)
+        return table.view(-1, *[2 * w - 1 for w in window]).flip(*range(1, len(window) + 1))
 
     def no_weight_decay(self) -> set[str]:
         return {"logit_scale"} if self.logit_scale is not None else set()

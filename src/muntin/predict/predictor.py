@@ -39,7 +39,7 @@ class Predictor:
 
     def __init__(self, saved: Saved, device: torch.device | str = "cpu"):
         self.inputs, self.device = saved.fed(), torch.device(device)
-        task: Any = for_answering(saved.model, saved.model.answering(), self.inputs, saved.classes)
+        task: Any = for_answering(saved.model, saved.answering(), self.inputs, saved.classes)
         self.task = task.to(device).eval()
         self._transform = self.inputs.eval_transform()
 

@@ -80,7 +80,7 @@ def test_log_cpb_keeps_the_windows_it_was_really_trained_with(name, size, traine
 
 def test_weights_of_other_channels_bring_mean_and_std(weights):
     digits = get("digits").inputs
-    found = resolve(choose(get("finetune"), weights=weights)).preprocess
+    found = resolve(choose(get("finetune"), weights=weights)).inputs
     assert found == replace(get("finetune").inputs, mean=digits.mean, std=digits.std)
 
 
@@ -111,11 +111,13 @@ def vit(weights, **fields):
 def test_a_field_that_the_weights_decide_is_not_silently_overruled(vit_weights):
     with pytest.raises(UserError, match=r"--gelu is tanh, and .* needs erf; leave it out"):
         build(resolve(vit(vit_weights, gelu="tanh")), torch.device("cpu"))
-    assert build(resolve(vit(vit_weights, gelu="erf")), torch.device("cpu")).backbone.config.gelu == "erf"
+    assert (
+        build(resolve(vit(vit_weights, gelu="erf")), torch.device("cpu")).task.parts()["backbone"].config.gelu == "erf"
+    )
 
 
 def test_a_run_goes_on_with_what_its_weights_told(vit_weights):
     recipe = resolve(vit(vit_weights))
-    begun = with_settings(recipe, build(recipe, torch.device("cpu")).backbone)
+    begun = with_settings(recipe, build(recipe, torch.device("cpu")).task.parts()["backbone"])
     assert begun.model.config["gelu"] == "erf"
     assert resolve_again(vit(vit_weights), begun) == resolve_again(vit(vit_weights, gelu="erf"), begun) == begun

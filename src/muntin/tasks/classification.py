@@ -129,12 +129,12 @@ class Classification(nn.Module):
         """An empty module of what `keeps` gives."""
         return models.classifier(num_classes)
 
-    @staticmethod
+    @classmethod
     def for_answering(
-        kept: Classifier, fields: Mapping[str, Any], inputs: Inputs | None, classes: tuple[str, ...]
+        cls, kept: Classifier, fields: Mapping[str, Any], inputs: Inputs | None, classes: tuple[str, ...]
     ) -> Classification:
         """The task of a saved classifier."""
-        return Classification(kept, classes=classes)
+        return cls(kept, classes=classes)
 
     def forward(self, batch: Batch) -> Losses:
         return self.losses(batch)

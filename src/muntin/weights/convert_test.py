@@ -92,8 +92,9 @@ def test_a_simmim_file_becomes_a_folder_and_a_file_again(tmp_path):
     first, again = (load_file(tmp_path / f"{name}.safetensors") for name in ("official", "again"))
     assert first.keys() == again.keys()
     assert all(torch.equal(again[key], tensor) for key, tensor in first.items())
-    with pytest.raises(UserError, match="pre-training model"):
-        load_model(tmp_path / "ours")
+    loaded = load_model(tmp_path / "ours")
+    assert loaded.answering() == {"kind": "simmim"}
+    assert torch.equal(loaded.model.mask_token, task.mask_token)
 
 
 def test_a_dense_backbone_becomes_a_folder(tmp_path):
@@ -321,7 +322,7 @@ def test_class_names_survive_transformers(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"preprocess": {"bla": 1}}, "unknown preprocessing field 'bla'"),
+        ({"inputs": {"bla": 1}}, "unknown preprocessing field 'bla'"),
         ({"classes": ["a"], "num_classes": 1}, "is for 3 classes, and config.json names 1"),
         ({"kind": "dragon"}, "unknown kind 'dragon'"),
         ({"config": {**SMALL, "depths": [1, 10**9]}}, "depths"),

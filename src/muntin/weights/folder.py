@@ -74,11 +74,16 @@ class Saved(NamedTuple):
     name: str  # in the catalog
     classes: tuple[str, ...]
     inputs: Mapping[str, Any]  # how the model is fed, `Inputs.to_dict()`; {} where nobody knows
+    task: Mapping[str, Any] = {}  # what it answers, `Task.answering()`; {}: as the model itself says
 
     @property
     def preprocess(self) -> Mapping[str, Any]:
         """The inputs."""
         return self.inputs
+
+    def answering(self) -> Mapping[str, Any]:
+        """What the model answers, `Task.answering()`."""
+        return self.task or self.model.answering()
 
     def fed(self) -> Inputs:
         """The inputs as an object. Raises UserError where nobody knows them."""
@@ -107,7 +112,7 @@ def load_model(folder: str | Path) -> Saved:
     inputs = config["inputs"]
     classes = tuple(config["classes"])
     task: Any = for_answering(model, config["task"], inputs_from(inputs) if inputs else None, classes)
-    return Saved(task.keeps().eval(), config["model"], classes, inputs)
+    return Saved(task.keeps().eval(), config["model"], classes, inputs, config["task"])
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -147,7 +152,7 @@ def _migrated(config: dict[str, Any]) -> dict[str, Any]:
         return config
     kind = config.get("kind")
     task = ANSWERS.get(kind, {}) if isinstance(kind, str) else {}
-    return {**config, "inputs": config.get("preprocess"), "task": config.get("task", task)}
+    return {**config, "inputs": config.get("inputs", config.get("preprocess")), "task": task}
 
 
 def _check_classes(tensors: Mapping[str, Tensor], classes: tuple[str, ...]) -> None:

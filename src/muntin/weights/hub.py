@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from muntin.catalog import entry
+from muntin.data import inputs_from
 from muntin.errors import UserError
 from muntin.files import write_file
 from muntin.weights.folder import Saved, load_model, save_model
@@ -43,10 +44,9 @@ def save_pretrained(model: Saved, folder: str | Path, *, card: Card | None = Non
     Raises UserError where these do not belong together.
     """
     folder = Path(folder)
-    if model.inputs:
-        model.fed()
+    inputs_from(model.inputs)
     try:
-        kind, task = model.model.kind, model.model.answering()
+        kind, task = model.model.kind, model.answering()
     except AttributeError:
         given = type(model.model).__name__
         raise UserError(f"a {given} cannot be saved; give a Classifier (create_model) or a SimMIM") from None
