@@ -49,7 +49,7 @@ def test_ours_are_written_as_the_zoo_has_them(zoo):
 
 def test_patch_merging_of_zoo_weights_gives_the_recorded_tokens(zoo):
     state = read(zoo.under("output/zoo/")).tensors
-    merging = PatchMerging(8, axes=2)
+    merging = PatchMerging(8, cells=(2, 2))
     first = "backbone.merges.0."
     merging.load_state_dict({k.removeprefix(first): v for k, v in state.items() if k.startswith(first)})
     tokens = zoo.tensors["input/merge_x"].unflatten(1, (9, 11))

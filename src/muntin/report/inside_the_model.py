@@ -71,8 +71,8 @@ def position_bias(backbone: Any) -> list[BiasMap]:
 def attention(backbone: Any, image: Tensor, cell: Size | None = None, level: int = 0) -> list[AttentionMap]:
     """What the query at `cell` in stage `level` (0 = finest) attends to, in the first block and in another one.
 
-    The other one is the first with shifted windows, or where all look at the same cells, the last block. Kinds of mixing
-    that cannot show it give no map.
+    The other one is the first with shifted windows, or where all look at the same cells, the last block. Kinds of
+    mixing that cannot show it give no map.
 
     image (C, *S), normalised. cell: row and column on that stage's grid; left out, the middle, where plain windows
     meet.
@@ -100,7 +100,8 @@ def attention(backbone: Any, image: Tensor, cell: Size | None = None, level: int
             AttentionMap(
                 f"stage {level + 1}, block {number + 1}",
                 query,
-                *layouts[number],
+                layouts[number][0],
+                layouts[number][1],
                 backbone.strides[level],
                 blocks[number].paid_by(query, size, *given[number]).float().cpu(),
             )

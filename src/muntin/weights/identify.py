@@ -137,7 +137,7 @@ def empty_model(name: Named, told: Architecture, tensors: Mapping[str, Tensor]) 
         models = Fresh(name.name, name.changes)
         if ANSWERS[told.kind]:
             return kept(ANSWERS[told.kind], models, told.num_classes)
-        backbone = models.classifier(0).backbone
+        backbone: Any = models.classifier(0).backbone
         levels = sorted({int(key.split(".")[2]) for key in tensors if key.startswith("norms.norms.")})
         parts: dict[str, nn.Module] = {"backbone": backbone}
         return nn.ModuleDict(parts | ({"norms": LevelNorms(backbone.channels, levels)} if levels else {}))
