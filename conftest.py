@@ -17,6 +17,7 @@ import torch
 
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+os.fsync = lambda handle: None  # thousands of small files; none is to survive a crash of the machine
 
 
 @pytest.fixture(scope="session")
