@@ -70,7 +70,7 @@ def adapt(
     size = as_size(image_size, 2) if image_size is not None else trained_size
     config = build_config(known.named.name, known.named.changes)
     changes = dict(known.named.changes)
-    changes |= {"window": as_size(window, 2)} if window is not None else {}
+    changes |= {"window": window} if window is not None else {}
     changes |= {"in_chans": in_chans} if in_chans is not None else {}
     changes |= family.for_pictures(config, size)
 
