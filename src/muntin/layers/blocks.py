@@ -112,9 +112,10 @@ class QuickGELU(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A learned factor for every channel of a residual branch: (..., C) -> (..., C).
+    """A learned factor for every channel of a residual branch (Touvron et al., 2021, arXiv:2103.17239, sec. 2.2).
 
-    The paper starts it near 0, so that each block begins close to the identity; the value is the model's choice.
+    (..., C) -> (..., C). The paper starts it near 0, so that each block begins close to the identity; the value is the
+    model's choice.
     """
 
     def __init__(self, dim: int):
@@ -126,8 +127,9 @@ class LayerScale(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Drops a residual branch for whole samples while training; survivors are divided by the keep rate.
+    """Stochastic depth (Huang et al., 2016): drops a residual branch for whole samples while training.
 
+    What is kept is divided by the keep rate.
     rate: chance in [0, 1) that a sample skips the branch. (B, ...) -> (B, ...).
     """
 
@@ -159,14 +161,14 @@ def _chance(rate: float) -> float:
 
 
 class Linear(nn.Linear):
-    """As nn.Linear: (..., C_in) -> (..., C_out)."""
+    """As nn.Linear, by the fastest way at hand: (..., C_in) -> (..., C_out)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)
 
 
 def linear_then(layer: nn.Module, activation: nn.Module, x: Tensor) -> Tensor:
-    """An activation of a layer's output; in one operation where nobody can tell: a plain `Linear`, GELU, no hooks."""
+    """An activation of a layer's output; one operation for a plain `Linear` and a GELU that nothing hooks into."""
     if type(layer) is Linear and type(activation) is nn.GELU and not _hooked(layer) and not _hooked(activation):
         return linear(x, layer.weight, layer.bias, gelu=activation.approximate)  # type: ignore[arg-type]
     return activation(layer(x))

@@ -40,8 +40,8 @@ class PatchEmbed(nn.Module):
 class ConvEmbed(nn.Module):
     """A strided convolution from pixels, or a coarser grid of channels, to tokens: (B, C_in, *S) -> (B, *S', dim).
 
-    Sizes round down, S' = (S + 2 padding - kernel) // stride + 1: what does not fill a step at the right and bottom is
-    not seen. norm: of the tokens, built outside; none where it is left out.
+    Sizes round down, S' = (S + 2 padding - kernel) // stride + 1: pixels at the right and bottom that do not fill a
+    step are ignored. norm: of the tokens, built outside; by default there is none.
     Raises UserError for an input with other channels, or one that the kernel does not fit in.
     """
 

@@ -14,7 +14,7 @@ class PrefixTokens(nn.Module):
     """Learned tokens put before a sequence, each with a position of its own: (B, N, C) -> (B, P + N, C).
 
     names: one a token, in order; none leaves the sequence as it is. positions: whether they have positions. The tokens
-    are (1, C) each. None of them decays, except a distillation token: the official DeiT lets it.
+    are (1, C) each. Weight decay leaves all of them out but a distillation token, as in the official DeiT.
     """
 
     def __init__(self, names: tuple[str, ...], dim: int, positions: bool = True):

@@ -6,8 +6,8 @@ A ResNet brought up to date until it looks like a Swin Transformer without atten
 - one GELU and one layer norm a block (sec. 2.6);
 - a learned scale of every branch, and an isotropic form with one stage like ViT's (sec. 3.3, appendix A).
 
-`convnext_roadmap.py` walks there from ResNet, step by step. Sizes round down, as in the original: what does not fill a
-patch at the right and bottom is not seen.
+`convnext_roadmap.py` walks there from ResNet, step by step. Sizes round down, as in the original: pixels at the
+right and bottom that do not fill a patch are ignored.
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.G
 class ResidualBlock(nn.Module):
     """Three convolutions on a branch, norms and activations where the step has them: (B, C, H, W) -> (B, C', H', W').
 
-    norms: after each convolution. activations: after the first, the second, and the sum. What a step goes without is
-    an nn.Identity, in branch and shortcut alike.
+    norms: after each convolution. activations: after the first, the second, and the sum. Parts that a step does
+    not have are nn.Identity, in branch and shortcut alike.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class Roadmap(nn.Module):
 
     @property
     def _bias(self) -> bool:
-        """A batch norm would take it away again."""
+        """Whether convolutions have biases; a batch norm after them would cancel these."""
         return self.config.norm == "layer"
 
 

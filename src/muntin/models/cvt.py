@@ -88,7 +88,7 @@ class LinearProjection(nn.Module):
 
 
 class DepthwiseProjection(LinearProjection):
-    """Depthwise convolution and batch norm of the map, then a linear map; the class token passes the convolution by."""
+    """Depthwise convolution and batch norm of the map, then a linear map; the class token skips the convolution."""
 
     def __init__(self, dim: int, kernel: int, stride: int, bias: bool):
         super().__init__(dim, bias)
@@ -231,7 +231,7 @@ class CvT(nn.Module):
     def fuse(self) -> None:
         """Put every batch norm into the convolution before it, for inference; the answers stay, up to rounding.
 
-        There is no way back, and the names of the weights change: save them before. Raises UserError in training mode.
+        This cannot be undone, and the names of the weights change: save them before. Raises UserError in training mode.
         """
         if self.training:
             raise UserError(

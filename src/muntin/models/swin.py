@@ -148,7 +148,9 @@ class Swin(nn.Module):
         for stage in self.attentions():
             for block, attention in enumerate(stage):
                 attention.window, attention.shift = window, _shift(window, block)
-                attention.position.resize_(window)  # type: ignore[operator]
+        for module in self.modules():
+            if isinstance(module, TableBias):
+                module.resize_(window)
 
     def initialise(self) -> None:
         """Linear N(0, 0.02), bias 0, norms 1 and 0, tables and absolute embedding N(0, 0.02); convolution: torch's."""

@@ -140,18 +140,19 @@ class SwinV2(Swin):
     def set_scale(self, windows: tuple[Size, ...]) -> None:
         """Say which windows, one a stage, the log-CPB was trained with (`config.pretrained_window`)."""
         self._check_not_frozen()
-        for stage, window in zip(self.attentions(), windows, strict=True):
+        for stage, window in zip(self.stages, windows, strict=True):
             check_window(window, len(self.config.patch))
-            for attention in stage:
-                attention.position.scale_window = window  # type: ignore[assignment, union-attr]
+            for module in stage.modules():
+                if isinstance(module, LogSpacedBias):
+                    module.scale_window = window
         self.config = replace(self.config, pretrained_window=windows)
 
     @torch.no_grad()
     def freeze_position_bias(self, trained_image: Size | None = None) -> None:
         """Put the values of the log-CPB, 16 * sigmoid(mlp), in a plain table that is no longer trained.
 
-        For deployment: the same numbers without the network. It holds for the windows in use and smaller ones; another
-        window needs the weights from before. trained_image: as in `set_window`.
+        This is for deployment: the numbers stay the same without the network. The table serves the windows in use and
+        smaller ones; for another window, take the weights from before. trained_image: as in `set_window`.
         """
         self._fix_scale(trained_image)
         for attention in (a for stage in self.attentions() for a in stage):
@@ -161,7 +162,7 @@ class SwinV2(Swin):
         self.config = replace(self.config, window=tuple(stage_windows(self.config)), frozen_bias=True)
 
     def _fix_scale(self, trained_image: Size | None) -> None:
-        """Where no scale is set, the windows that training really used become it."""
+        """Where no scale is set, set it to the windows that training really used."""
         self._check_not_frozen()
         trained = self.effective_windows(trained_image) if trained_image else stage_windows(self.config)
         self.set_scale(self.config.pretrained_window or tuple(trained))

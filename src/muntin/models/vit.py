@@ -6,8 +6,8 @@ A picture as a sequence, for a Transformer encoder that knows nothing of picture
 - learned positions, resized for pictures of another size (sec. 3.2);
 - plain pre-norm blocks: attention of all tokens with all, MLP with GELU (eq. 2, 3).
 
-Sizes come from the input: what does not fill a patch at the right and bottom is not seen, as in the original. Its GELU
-is the approximation by tanh, JAX's default; weights trained by other code have the exact one (`gelu`).
+Sizes come from the input: pixels at the right and bottom that do not fill a patch are ignored, as in the original. Its
+GELU is the approximation by tanh, JAX's default; weights trained by other code have the exact one (`gelu`).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class ViT(nn.Module):
         choose_attention(self.attentions(), backend)
 
     def adopt(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
-        """Compute as the code that weights come from, in what no tensor tells: -> what changed, in words.
+        """Compute as the code that the weights come from, where no tensor tells how. Returns what changed, in words.
 
         settings: fields of the config. GELU and the way to resize positions are taken over; of the others only the
         heads concern the backbone. Raises UserError for weights of another number of heads.

@@ -16,8 +16,8 @@ R = TypeVar("R")
 def cached(make: Callable[P, R]) -> Callable[P, R]:
     """Remember what a function of sizes and a device returned.
 
-    Not while a graph is traced, whose stand-in tensors must not outlive it; and never as inference tensors, which
-    autograd would refuse later.
+    Nothing is remembered while a graph is traced: its stand-in tensors must not outlive it. What is remembered is
+    never an inference tensor, which autograd would refuse later.
     """
 
     @torch.inference_mode(False)
