@@ -28,10 +28,8 @@ from muntin.data.sources import picture_sample as picture_sample
 from muntin.data.sources import pictures_below as pictures_below
 from muntin.data.transforms import Augment as Augment
 from muntin.data.transforms import Inputs as Inputs
-from muntin.data.transforms import MaskGenerator as MaskGenerator
 from muntin.data.transforms import PictureInput as PictureInput
 from muntin.data.transforms import Transform as Transform
-from muntin.data.transforms import eval_transform as eval_transform
 from muntin.data.transforms import inputs_from as inputs_from
 from muntin.data.transforms import train_transform as train_transform
 
@@ -45,7 +43,6 @@ __all__ = [
     "Folder",
     "Inputs",
     "Loader",
-    "MaskGenerator",
     "Mixing",
     "PictureInput",
     "Place",
@@ -59,7 +56,6 @@ __all__ = [
     "Unlabelled",
     "WithoutLabels",
     "check_data",
-    "eval_transform",
     "few_labels",
     "inputs_from",
     "make_mixing",

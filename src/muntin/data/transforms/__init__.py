@@ -4,18 +4,14 @@ from muntin.data.transforms.augment import Augment as Augment
 from muntin.data.transforms.inputs import Inputs as Inputs
 from muntin.data.transforms.inputs import PictureInput as PictureInput
 from muntin.data.transforms.inputs import inputs_from as inputs_from
-from muntin.data.transforms.masking import MaskGenerator as MaskGenerator
-from muntin.data.transforms.training import eval_transform as eval_transform
 from muntin.data.transforms.training import train_transform as train_transform
 from muntin.data.transforms.transform import Transform as Transform
 
 __all__ = [
     "Augment",
     "Inputs",
-    "MaskGenerator",
     "PictureInput",
     "Transform",
-    "eval_transform",
     "inputs_from",
     "train_transform",
 ]
