@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from muntin.catalog.cost import count_multiply_adds
-from muntin.data import Batch, MaskGenerator
+from muntin.data import Batch
 from muntin.errors import UserError
 from muntin.layers.position import GridEmbedding
 from muntin.models import SwinV2, SwinV2Config, ViT, ViTConfig
@@ -20,7 +20,7 @@ from muntin.ops.fast.window_attention import BACKENDS
 from muntin.report import inside_the_model as lens
 from muntin.report.page import Page
 from muntin.report.sections import attention, position_bias
-from muntin.tasks import SimMIM
+from muntin.tasks import MaskGenerator, SimMIM
 
 from .scratch_video_swin import VideoSwin, VideoSwinConfig
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from muntin.data.sources.digits import Digits
-from muntin.data.sources.files import SUFFIXES, pictures_below, read_picture
+from muntin.data.sources.files import SUFFIXES, pictures_below
 from muntin.data.sources.source import Sample
 from muntin.errors import UserError
 
@@ -21,18 +21,16 @@ class Picture(NamedTuple):
     read: Callable[[], Sample]
 
 
-def find_pictures(places: Iterable[str | Path]) -> list[Picture]:
+def find_pictures(places: Iterable[str | Path], read: Callable[[str], Sample]) -> list[Picture]:
     """Files as they are, folders searched in depth, globs (`**` too) expanded; sorted within a place, none twice.
 
     A file named in full is taken whatever its ending; in folders and globs the ending decides. "digits" is the
-    built-in held-out set (a folder of that name is "./digits"). Raises UserError for a place that is not there or
-    that has no pictures.
+    built-in held-out set (a folder of that name is "./digits"). read: makes a sample of a file, as a model's inputs do.
+    Raises UserError for a place that is not there or that has no pictures.
     """
     found: dict[str, Picture] = {}
     for place in map(str, places):
-        pictures = (
-            _held_out_digits() if place == "digits" else [Picture(p, partial(read_picture, p)) for p in _paths(place)]
-        )
+        pictures = _held_out_digits() if place == "digits" else [Picture(p, partial(read, p)) for p in _paths(place)]
         found |= {picture.name: picture for picture in pictures}
     return list(found.values())
 

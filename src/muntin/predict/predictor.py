@@ -56,7 +56,7 @@ class Predictor:
         `save` is a folder for copies of the pictures with the answer drawn on them. A file that is no picture is
         skipped and listed. Raises UserError for a place without pictures.
         """
-        said, pictures = Predictions(kind=self.task.answers), find_pictures(places)
+        said, pictures = Predictions(kind=self.task.answers), find_pictures(places, self.inputs.read)
         taken = {Path(picture.name).resolve() for picture in pictures}
         for start in range(0, len(pictures), batch_size):
             read = self._read(pictures[start : start + batch_size], start, said.skipped)

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from muntin.answers import Reconstruction
-from muntin.data import Augment, Batch, Inputs, MaskGenerator, Prepare, stack, unprepared
+from muntin.data import Augment, Batch, Inputs, Prepare, stack, unprepared
 from muntin.errors import UserError, refuse, sides
 from muntin.evals import ReconstructionMeter
 from muntin.models.backbone import Backbone
 from muntin.ops.local_norm import normalise_locally
 
+from .masking import MaskGenerator
 from .task import About, Best, Load, Losses, Models, Shown
 
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from muntin.data import Batch, MaskGenerator, PictureInput
+from muntin.data import Batch, PictureInput
 from muntin.errors import UserError
 from muntin.models import Swin, SwinConfig
 from muntin.ops.local_norm import normalise_locally
-from muntin.tasks import SimMIM
+from muntin.tasks import MaskGenerator, SimMIM
 
 CONFIG = SwinConfig(dim=8, depths=(1, 1), heads=(1, 2), window=(4, 4), in_chans=2)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from muntin.data.sources.source import Sample
+from muntin.data import Sample
 from muntin.errors import UserError, sides
 
 
