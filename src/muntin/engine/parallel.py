@@ -74,6 +74,14 @@ def all_sum(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def of_first(value: Any) -> Any:
+    """The value of process 0, whatever the others have; every process gets it."""
+    values = [value]
+    if world() > 1:
+        dist.broadcast_object_list(values)
+    return values[0]
+
+
 def barrier() -> None:
     """Wait until every process is here."""
     if world() > 1:
