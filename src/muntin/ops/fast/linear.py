@@ -23,7 +23,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: Gelu | None = N
     """
     if (
         _inference_on_cpu(x, weight, bias)
-        and (torch.jit.is_tracing() or is_tuned(("linear", x.dtype, shape_class(x, weight, gelu))))
+        and is_tuned(("linear", x.dtype, shape_class(x, weight, gelu)))
         and fused_linear_works(x.dtype)
     ):
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], gelu or "none")
@@ -32,7 +32,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: Gelu | None = N
 
 
 def shape_class(x: Tensor, weight: Tensor, gelu: Gelu | None) -> str:
-    """The class of `choice.LINEAR` that a call belongs to. (Of `torch.jit.trace`, whose sizes are tensors, none.)"""
+    """The class of `choice.LINEAR` that a call belongs to."""
     c_out, c_in = weight.shape
     kind = "GELU" if gelu else "widens" if c_out > c_in else "narrows"
     return f"{kind}, large" if x.numel() * c_out >= LARGE_OUTPUT * c_in else f"{kind}, small"
@@ -41,6 +41,7 @@ def shape_class(x: Tensor, weight: Tensor, gelu: Gelu | None) -> str:
 def _inference_on_cpu(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     return (
         not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # which cannot write the operator's arguments down
         and x.device.type == "cpu"
         and x.dtype == weight.dtype
         and (bias is None or bias.is_contiguous())  # whose strides the operator does not look at

@@ -46,6 +46,7 @@ def test_traced_graphs_and_batched_calls_compute_the_same():
     x, weight, bias = torch.randn(4, 6), torch.randn(3, 6), torch.randn(3)
     expected = F.linear(x, weight, bias)
     with warnings.catch_warnings(), use(BEFORE_THE_TABLE):
+        warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("error", torch.jit.TracerWarning)
         traced = torch.jit.trace(lambda x: linear(x, weight, bias), x[:2])
         torch.testing.assert_close(traced(x), expected)
