@@ -42,6 +42,8 @@ PLACES = {  # what: where it may stand, as module:name; the first that a tree ha
     "from_json": ("muntin.recipes.recipe:from_json", "muntin.recipes:from_json"),
     "hash_of_run": ("muntin.recipes:hash_of_run",),
     "recipe_hash": ("muntin.recipes.recipe:recipe_hash", "muntin.recipes:recipe_hash", "muntin.runs:recipe_hash"),
+    "use": ("muntin.ops.fast.choice:use",),
+    "choice": ("muntin.ops.fast.choice:BEFORE_THE_TABLE",),
     "Loader": ("muntin.data.loading.loader:Loader", "muntin.data.loader:Loader"),
 }
 GROUPS = ("inputs", "target")  # fields of a batch that hold further named tensors; a batch that is a dict has none
@@ -237,6 +239,14 @@ def read_again(text: str) -> tuple[str, str]:
         return (f"{type(error).__name__}: {error}",) * 2
 
 
+def one_choice() -> contextlib.AbstractContextManager[None]:
+    """Inside, tuned code is used as on any processor before there was a table of measurements, and not by the table."""
+    try:
+        return found("use")(found("choice"))
+    except LookupError:  # a tree from that time
+        return contextlib.nullcontext()
+
+
 def in_double() -> None:
     """Let everything be computed in fp64, what asks for fp32 by `.float()`, too."""
     torch.set_default_dtype(torch.float64)
@@ -263,7 +273,7 @@ def main() -> None:
     recorder.watch()
     with contextlib.suppress(LookupError):  # nothing in a report is compared; it would only take time
         setattr(*owner("report"), _no_report)
-    with args.record.open("w", encoding="utf-8") as file:
+    with args.record.open("w", encoding="utf-8") as file, one_choice():
         for name in filter(_wanted(args.only), found("RECIPES")):
             made = record(name, recorder, runs / name, precision=args.precision, keep=args.keep)
             file.write(json.dumps(made) + "\n")

@@ -14,6 +14,7 @@ from typing import Any
 from muntin.data import Source
 from muntin.engine import checkpoint, environment
 from muntin.errors import RunError, UserError
+from muntin.ops.fast.choice import BEFORE_THE_TABLE, Choice, in_use
 from muntin.recipes import MAY_CHANGE, Recipe, differences, read_recipe, to_json
 from muntin.weights.folder import save_model
 
@@ -109,7 +110,21 @@ def open_folder(out: Path, recipe: Recipe) -> None:
     except OSError as error:
         raise UserError(f"{out} cannot be made: {error.strerror}; choose another --out") from None
     _write(out / "recipe.json", to_json(recipe))
-    write_json(out / "environment.json", environment())
+    write_json(out / "environment.json", environment() | {"tuned_code": in_use().to_dict()})
+
+
+def read_choice(out: Path) -> Choice:
+    """Where the run in `out` began to use tuned code; it goes on so, also on another processor or with another table.
+
+    Raises UserError where environment.json is damaged.
+    """
+    try:
+        values = json.loads((out / "environment.json").read_text(encoding="utf-8"))
+        return Choice.from_dict(values["tuned_code"]) if "tuned_code" in values else BEFORE_THE_TABLE
+    except FileNotFoundError:  # no run, which others will say, or one that lost what nobody needed before the table
+        return BEFORE_THE_TABLE
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{out / 'environment.json'} is damaged; start a new run") from None
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from muntin.engine import FitResult, fit, parallel
 from muntin.engine.disk_errors import writing
 from muntin.engine.interruption import terminable
 from muntin.errors import RunError, UserError
+from muntin.ops.fast import choice
 from muntin.recipes import Recipe, hash_of_run, read_recipe, recipe_hash
 
 from .build import Parts, build
@@ -32,6 +33,7 @@ from .folder import (
     check_same,
     check_same_data,
     new_run,
+    read_choice,
     save_task,
     settle,
     write_data,
@@ -101,7 +103,7 @@ class Finished(NamedTuple):
 def carry_out(recipe: Recipe, out: Path, *, resume: bool = False, overwrite: bool = False) -> Finished:
     """What `run` does, up to its closing words. Returns the trained task, its data, its history and its summary."""
     start, device = time.perf_counter(), parallel.setup()
-    with terminable(), _lost_process(), _alone_in(out):
+    with terminable(), _lost_process(), _alone_in(out), _tuned_code(out, resume):
         check_folder(out, resume=resume, overwrite=overwrite)
         if resume:
             recipe, parts = _prepare_again(recipe, device, out)
@@ -135,6 +137,13 @@ def _alone_in(out: Path) -> Iterator[None]:
             except UserError as error:
                 failure = error
         parallel.agree(failure, UserError(f"process 0 cannot use {out}; its message says why"))
+        yield
+
+
+@contextlib.contextmanager
+def _tuned_code(out: Path, resume: bool) -> Iterator[None]:
+    """Every process uses tuned code where process 0 does, and a run that goes on where it did before."""
+    with choice.use(parallel.of_first(read_choice(out) if resume else choice.in_use())):
         yield
 
 
