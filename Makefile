@@ -3,14 +3,16 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+JOBS ?= auto
 
 .PHONY: demo test lint format clean
 
 demo: .venv/installed-for-demo  ## the whole Swin V2 story on bundled digits; ends with runs/demo/report.html
 	$(BIN)/muntin demo --out runs/demo --overwrite
 
+# One process a core, at most 8: each takes about a gigabyte. In this process alone: make test JOBS=0.
 test: .venv/installed-for-test  ## every test that needs neither a GPU nor minutes
-	$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(JOBS) --maxprocesses 8 --dist worksteal $(ARGS)
 
 lint: .venv/installed-for-test  ## style and types
 	$(BIN)/ruff check .

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from safetensors import safe_open
 
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+os.fsync = lambda handle: None  # thousands of small files; none is to survive a crash of the machine
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +36,24 @@ def free_port() -> Callable[[], int]:
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.fixture
+def reference() -> Callable[[str], tuple[dict[str, torch.Tensor], dict[str, str]]]:
+    """A function from a case such as "simmim/mask_generator" to its tensors and metadata."""
+
+    def load(case: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        repository = Path(__file__).parent
+        places = [repository.parent / "shared" / "reference", repository / "tests" / "vectors"]
+        if "MUNTIN_REFERENCE" in os.environ:
+            places = [Path(os.environ["MUNTIN_REFERENCE"])]
+        for place in places:
+            if (path := place / f"{case}.safetensors").exists():
+                with safe_open(path, "pt") as file:
+                    return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+        return pytest.skip(f"no recorded vectors {case} in {' or '.join(map(str, places))}; set MUNTIN_REFERENCE")
+
+    return load
 
 
 class Ended(NamedTuple):

@@ -21,7 +21,7 @@ def here(tmp_path, monkeypatch):
     """A folder to work in, with the model folder `bees` and the official file `bees.pth` in it."""
     monkeypatch.chdir(tmp_path)
     model = create_model("swin_tiny", num_classes=2, **SMALL)
-    save_model(tmp_path / "bees", "swin_tiny", model, kind="classifier", classes=("bee", "fly"), preprocess={})
+    save_model(tmp_path / "bees", "swin_tiny", model, kind="classifier", classes=("bee", "fly"), inputs={})
     torch.save({"model": write(model.state_dict(), "official"), "epoch": 3}, tmp_path / "bees.pth")
     return tmp_path
 

@@ -24,6 +24,23 @@ from muntin.recipes import from_json
 from muntin.runs import run
 run(from_json(open(sys.argv[1]).read()), sys.argv[2])
 """
+CHOOSING = """
+import os, sys
+from muntin.ops.fast.choice import Choice, in_use, use
+from muntin.recipes import from_json
+from muntin.runs import run
+
+module = sys.modules[run.__module__]
+fit = module.fit
+
+def telling(*args, **kwargs):
+    print("tuned code:", in_use().name, file=sys.stderr)
+    return fit(*args, **kwargs)
+
+module.fit = telling
+with use(Choice("as process " + os.environ["RANK"], frozenset())):
+    run(from_json(open(sys.argv[1]).read()), sys.argv[2])
+"""
 
 
 Two = tuple[list[int], list[str]]  # exit codes of both processes, and what they said
@@ -100,6 +117,15 @@ def test_two_processes_equal_one(name, start_two, tmp_path):
     assert summary["val_samples"] == 61
     if name == "digits":
         assert summary["top1"] * 61 == pytest.approx(round(summary["top1"] * 61))
+
+
+def test_process_0_decides_where_tuned_code_is_used(both, tmp_path):
+    (tmp_path / "recipe.json").write_text(to_json(tiny(get("digits"))))
+    (tmp_path / "worker.py").write_text(CHOOSING)
+    codes, said = both([tmp_path / "worker.py", tmp_path / "recipe.json", tmp_path / "two"])
+    assert codes == [0, 0], "\n".join(said)
+    assert all("tuned code: as process 0" in each for each in said)
+    assert json.loads((tmp_path / "two/environment.json").read_text())["tuned_code"]["name"] == "as process 0"
 
 
 def test_picture_that_one_process_cannot_read_ends_both_before_anything_is_written(start_two, tmp_path):

@@ -211,7 +211,7 @@ def test_saving_and_loading_gives_the_same_model(case, tmp_path):
         assert torch.equal(again(x), model(x))
         return
     preprocess = {"image_size": [37, 50]}
-    save_model(tmp_path, case.name, model, kind="classifier", classes=tuple("abcde"), preprocess=preprocess)
+    save_model(tmp_path, case.name, model, kind="classifier", classes=tuple("abcde"), inputs=preprocess)
     saved = load_model(tmp_path)
     assert (saved.name, saved.classes, saved.preprocess) == (case.name, tuple("abcde"), preprocess)
     assert not saved.model.training
@@ -373,5 +373,5 @@ def test_every_attention_backend_gives_the_same_values_and_gradients(case, small
 def test_a_model_saved_with_another_window_comes_back_with_it(case, tmp_path):
     model, x = classifier(case), pictures(50, 37)
     model.backbone.set_window((5, 5))
-    save_model(tmp_path, case.name, model, kind="classifier", classes=tuple("abcde"), preprocess={})
+    save_model(tmp_path, case.name, model, kind="classifier", classes=tuple("abcde"), inputs={})
     assert torch.equal(load_model(tmp_path).model(x), model(x))

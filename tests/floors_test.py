@@ -21,7 +21,7 @@ FLOORS = {
     "report": 6,
     "weights": 5,
     "catalog": 4,
-    "engine": 3,
+    "engine": 4,
     "tasks": 3,
     "models": 2,
     "heads": 2,
@@ -32,6 +32,7 @@ FLOORS = {
     "layers": 1,
     "files": 0,
     "ops": 0,
+    "answers": -1,
     "errors": -1,
 }
 LINEAGE = {
@@ -80,6 +81,12 @@ def test_imports_only_lower_floors(file):
         assert there in FLOORS, f"{module}: which floor is '{there}' on?"
         allowed = there == here or FLOORS[there] < FLOORS[here]
         assert allowed, f"{name_of(file)} (floor {FLOORS[here]}) imports {module} (floor {FLOORS[there]})"
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "engine").glob("*.py")), ids=name_of)
+def test_the_engine_knows_the_contract_of_tasks_and_no_task(file):
+    if not file.name.endswith("_test.py"):
+        assert {m for m in modules_imported(file) if room(m) == "tasks"} <= {"muntin.tasks.task"}
 
 
 @pytest.mark.parametrize("file", sorted((PACKAGE / "models").glob("*.py")), ids=name_of)

@@ -6,7 +6,6 @@ phase for the n-th time, and writes down which samples every update saw.
 
 import functools
 import hashlib
-import importlib
 import json
 import os
 import random
@@ -171,7 +170,7 @@ def main(log: Path, phase: str, count: int, arguments: list[str]) -> int:
     import torch
 
     from muntin.cli.main import main as muntin
-    from muntin.engine import ema, step
+    from muntin.engine import ema, parallel, step
     from muntin.engine import log as log_file
     from muntin.files import writing
 
@@ -196,8 +195,7 @@ def main(log: Path, phase: str, count: int, arguments: list[str]) -> int:
     before(ema.Ema, "update", "averaging")
     before(log_file.Log, "progress", "between")
     before(checkpoint, "load_file", "loading")
-    before(importlib.import_module("muntin.predict.evaluate"), "all_sum", "evaluating")
-    before(importlib.import_module("muntin.runs.measure"), "all_sum", "evaluating")
+    before(parallel, "gather", "evaluating")
     for module, function in ((os, "fsync"), (os, "rename"), (os, "link"), (os, "rmdir"), (os, "mkdir")):
         before(module, function, "saving")
 

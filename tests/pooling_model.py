@@ -68,6 +68,12 @@ class PoolFormer(nn.Module):
             levels.append(x.movedim(-1, 1))
         return Features(levels)
 
+    def stacked(self) -> list[list[nn.Module]]:
+        return [list(stage) for stage in self.stages]
+
+    def looked_at(self) -> list:
+        return []
+
     def layers(self) -> list[list[nn.Module]]:
         """Each embedding, then the blocks of its stage."""
         return [[m] for embed, stage in zip(self.embeds, self.stages) for m in (embed, *stage)]

@@ -95,7 +95,7 @@ def test_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     model = muntin.create_model("swin_v2_tiny_window8", num_classes=2, dim=8, depths=(1,), heads=(1,))
     preprocess = PictureInput(image_size=(32, 32)).to_dict()
     folder = tmp_path / "runs" / "finetune" / "model"
-    save_model(folder, "swin_v2_tiny_window8", model, kind="classifier", classes=("cat", "dog"), preprocess=preprocess)
+    save_model(folder, "swin_v2_tiny_window8", model, kind="classifier", classes=("cat", "dog"), inputs=preprocess)
     (tmp_path / "holiday").mkdir()
     for name in ("beach.jpg", "hills.png"):
         Image.new("RGB", (40, 30), "teal").save(tmp_path / "holiday" / name)

@@ -1,10 +1,10 @@
-"""docs/recipes.md lists every recipe as the cookbook has it."""
+"""docs/recipe_table.md lists every recipe as the index has it."""
 
 from pathlib import Path
 
 from muntin.recipes import RECIPES, get
 
-PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
+PAGE = Path(__file__).parents[1] / "docs" / "recipe_table.md"
 
 
 def table() -> str:
@@ -17,4 +17,6 @@ def table() -> str:
 
 
 def test_page_lists_every_recipe_with_its_number_and_its_weights():
-    assert table() in PAGE.read_text(encoding="utf-8"), f"docs/recipes.md has another table than this:\n\n{table()}"
+    assert table() in PAGE.read_text(encoding="utf-8"), (
+        f"docs/recipe_table.md has another table than this:\n\n{table()}"
+    )

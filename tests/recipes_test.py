@@ -14,6 +14,7 @@ from PIL import Image
 from muntin.catalog import build_config, entry
 from muntin.cli.main import main
 from muntin.errors import UserError
+from muntin.ops.fast.choice import Choice, in_use, use
 from muntin.recipes import RECIPES, About, get, read_recipe
 from muntin.runs import check, run, tiny
 from muntin.runs.build import build
@@ -98,6 +99,20 @@ def test_interrupted_run_resumes_to_the_same_model(tmp_path, monkeypatch):
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     whole, parts = (load_model(tmp_path / name).model.state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_a_resumed_run_uses_tuned_code_where_it_did_before(tmp_path, monkeypatch):
+    out, recipe = tmp_path / "run", epochs(twin("digits"), 2)
+    stop_after_epoch(monkeypatch, 1)
+    with use(Choice("that of another processor", frozenset())), pytest.raises(KeyboardInterrupt):
+        run(recipe, out, quiet=True)
+    monkeypatch.undo()
+    used = []
+    module = sys.modules[run.__module__]
+    monkeypatch.setattr(module, "fit", lambda *_, **__: used.append(in_use()) or sys.exit())
+    with pytest.raises(SystemExit):
+        run(recipe, out, resume=True, quiet=True)
+    assert used == [Choice("that of another processor", frozenset())]
 
 
 def stop_after_epoch(monkeypatch, count: int) -> None:

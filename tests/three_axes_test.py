@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from muntin.catalog.cost import count_multiply_adds
-from muntin.data import Batch, MaskGenerator
+from muntin.data import Batch
 from muntin.errors import UserError
 from muntin.layers.position import GridEmbedding
 from muntin.models import SwinV2, SwinV2Config, ViT, ViTConfig
@@ -20,7 +20,7 @@ from muntin.ops.fast.window_attention import BACKENDS
 from muntin.report import inside_the_model as lens
 from muntin.report.page import Page
 from muntin.report.sections import attention, position_bias
-from muntin.tasks import SimMIM
+from muntin.tasks import MaskGenerator, SimMIM
 
 from .scratch_video_swin import VideoSwin, VideoSwinConfig
 
@@ -102,7 +102,7 @@ def test_simmim_paints_masked_tubes():
     assert torch.equal(painted[0, :, :2, :8, 8:16], first)
     assert torch.equal(task.pixel_mask(mask)[:, 0, ::2, ::4, ::4], mask.float())
     batch = Batch({"image": image, "mask": mask}, {}, ["", ""], torch.arange(2), [])
-    (loss,) = task.losses(batch).values()
+    (loss,) = task.losses(batch).terms.values()
     loss.backward()
     assert all(parameter.grad is not None for parameter in task.parameters())
 

@@ -40,7 +40,7 @@ class Exempt(NamedTuple):
 
 
 RECIPES: dict[str, str] = {}  # old name of a recipe: its name in this tree
-FACTS: tuple[tuple[str, str], ...] = ()  # old name of a fact, as a regular expression: its name in this tree
+FACTS: tuple[tuple[str, str], ...] = (("/target$", "/soft"),)  # regular expressions: old name of a fact -> new name
 GONE: tuple[str, ...] = ()  # patterns of facts, by their new names, that this tree need not have
 ADDED: tuple[str, ...] = ("metrics/*/format",)  # patterns of facts that the old tree need not have
 EXEMPT: tuple[Exempt, ...] = (  # at most MOST_EXEMPT, and none can be for what data a run reads
@@ -170,8 +170,8 @@ class Trees:
             each["recipe"]: each for each in new
         }
 
-    def hashes(self, texts: dict[str, str]) -> dict[str, str]:
-        """What this tree finds for the hashes of recipes, from the old tree's recipe.json files."""
+    def hashes(self, texts: dict[str, str]) -> dict[str, list[str]]:
+        """What this tree finds for the hashes of recipes, from the old tree's recipe.json files: `read_again`."""
         given, answer = self.place / "recipes.json", self.place / "hashes.json"
         given.write_text(json.dumps(texts), encoding="utf-8")
         with self._recorder("new", answer, "--read", given):
@@ -197,10 +197,14 @@ def judge(trees: Trees, patterns: list[str]) -> list[Verdict]:
     """Compare every recipe of the old tree; what `EXEMPT` excuses is run and compared again in fp64."""
     old, new = trees.records(patterns)
     texts = {f"{name}/{size}": text for name, each in old.items() for size, text in each["saved"].items()}
-    for key, found in trees.hashes(texts).items():
+    for key, (kept, migrated) in trees.hashes(texts).items():
         name, size = key.split("/")
-        old[name]["facts"][f"hash/old recipe.json, {size}"] = old[name]["facts"][f"hash/{size}"]
-        new.get(name, {"facts": {}})["facts"][f"hash/old recipe.json, {size}"] = found
+        before, now = old[name]["facts"], new.get(name, {"facts": {}})["facts"]
+        before[f"hash/old recipe.json, {size}"], now[f"hash/old recipe.json, {size}"] = before[f"hash/{size}"], kept
+        if migrated != before[f"hash/{size}"]:  # a recipe has another shape by now, so its values are compared
+            before[f"hash/{size}"] = migrated
+            for facts in (before, now):
+                facts.pop("hash/checkpoint", None)  # of the new shape too; `kept` says that old checkpoints go on
     verdicts = [compare(each, new.get(name)) for name, each in old.items()]
     excused = {v.recipe: [d.fact for d in v.differences if exempt(v.recipe, d.fact)] for v in verdicts}
     again = [name for name, facts in excused.items() if facts]

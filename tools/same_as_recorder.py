@@ -18,6 +18,7 @@ import importlib
 import inspect
 import json
 import shutil
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -39,11 +40,14 @@ PLACES = {  # what: where it may stand, as module:name; the first that a tree ha
     "report": ("muntin.runs.run:write_report", "muntin.recipes.run:write_report"),
     "to_json": ("muntin.recipes.recipe:to_json", "muntin.recipes:to_json"),
     "from_json": ("muntin.recipes.recipe:from_json", "muntin.recipes:from_json"),
+    "hash_of_run": ("muntin.recipes:hash_of_run",),
     "recipe_hash": ("muntin.recipes.recipe:recipe_hash", "muntin.recipes:recipe_hash", "muntin.runs:recipe_hash"),
+    "use": ("muntin.ops.fast.choice:use",),
+    "choice": ("muntin.ops.fast.choice:BEFORE_THE_TABLE",),
     "Loader": ("muntin.data.loading.loader:Loader", "muntin.data.loader:Loader"),
 }
 GROUPS = ("inputs", "target")  # fields of a batch that hold further named tensors; a batch that is a dict has none
-BATCH_NAMES = {"indices": "index", "names": "name"}
+BATCH_NAMES = {"indices": "index", "names": "name", "soft": "target"}
 NOT_RECORDED = {"places"}  # of a batch
 CLOCK = {"images_per_second", "samples_per_second", "data_wait", "memory_gib", "seconds", "report"}  # never the same
 
@@ -222,12 +226,25 @@ def record(name: str, recorder: Recorder, out: Path, *, precision: str, keep: bo
     return {"recipe": name, "facts": facts, "saved": saved, "error": error, "seconds": seconds}
 
 
-def read_again(text: str) -> str:
-    """The hash of the recipe that a recipe.json of another tree holds; why there is none, where it cannot be read."""
+def read_again(text: str) -> tuple[str, str]:
+    """Of a recipe.json of another tree: the hash that its checkpoints hold, and that of the recipe as this tree has it.
+
+    Why there is none, where it cannot be read.
+    """
     try:
-        return found("recipe_hash")(found("from_json")(text))
+        with tempfile.TemporaryDirectory() as run:
+            Path(run, "recipe.json").write_text(text, encoding="utf-8")
+            return found("hash_of_run")(run), found("recipe_hash")(found("from_json")(text))
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return (f"{type(error).__name__}: {error}",) * 2
+
+
+def one_choice() -> contextlib.AbstractContextManager[None]:
+    """Inside, tuned code is used as on any processor before there was a table of measurements, and not by the table."""
+    try:
+        return found("use")(found("choice"))
+    except LookupError:  # a tree from that time
+        return contextlib.nullcontext()
 
 
 def in_double() -> None:
@@ -256,7 +273,7 @@ def main() -> None:
     recorder.watch()
     with contextlib.suppress(LookupError):  # nothing in a report is compared; it would only take time
         setattr(*owner("report"), _no_report)
-    with args.record.open("w", encoding="utf-8") as file:
+    with args.record.open("w", encoding="utf-8") as file, one_choice():
         for name in filter(_wanted(args.only), found("RECIPES")):
             made = record(name, recorder, runs / name, precision=args.precision, keep=args.keep)
             file.write(json.dumps(made) + "\n")

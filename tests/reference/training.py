@@ -11,9 +11,9 @@ import torch
 
 from muntin.data.loading.mixing import Draw, cut_box, mix, own_share, soft_target
 from muntin.data.loading.order import Order
-from muntin.data.transforms.masking import MaskGenerator
 from muntin.engine.schedule import Schedule
 from muntin.tasks import Classifier
+from muntin.tasks.masking import MaskGenerator
 
 from .case import Case
 from .swin import backbone_of, decay_by_official_name

@@ -4,6 +4,7 @@ Short names are canonical; the names of the official configs, timm, torchvision 
 file a family says what there is. `weights.create` builds a model from a name and loads weights into it.
 """
 
+from .build import Fresh as Fresh
 from .build import build_backbone as build_backbone
 from .build import build_classifier as build_classifier
 from .cost import multiply_adds as multiply_adds
@@ -28,6 +29,7 @@ __all__ = [
     "BiasTables",
     "Entry",
     "Family",
+    "Fresh",
     "as_size",
     "build_backbone",
     "build_classifier",

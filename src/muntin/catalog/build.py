@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -12,6 +12,16 @@ from muntin.errors import UserError
 from muntin.tasks import Classifier
 
 from .names import build_config, entry
+
+
+class Fresh(NamedTuple):
+    """Makes models of one name with fresh weights: a `Models` of `tasks.task`."""
+
+    name: str
+    config: Mapping[str, Any] = {}
+
+    def classifier(self, num_classes: int) -> Classifier:
+        return build_classifier(self.name, num_classes, self.config)
 
 
 def build_classifier(

@@ -113,10 +113,10 @@ class Family(NamedTuple):
         old, new = ({**vars(c), **self.spelt(c)} for c in (base, config))
         return {field: value for field, value in new.items() if value != old[field]}
 
-    def kept(self, config: Any, size: Size, before: Any, size_before: Size) -> dict[str, Any]:
+    def kept(self, config: Any, size: Size, before: Any, size_before: Size | None) -> dict[str, Any]:
         """The fields that a model needs so that weights of the config `before` stay what they are in it.
 
-        size, size_before: of the pictures that it gets, and that they were trained on.
+        size, size_before: of the pictures that it gets, and that they were trained on (None: nothing says it).
         """
         had, now = self.trained(before, size_before), self.trained(config, size)
         return {

@@ -19,11 +19,11 @@ TWINS = (("epochs", "updates"), ("warmup_epochs", "warmup_updates"))  # one leng
 
 
 def keep_shape(recipe: Recipe, flags: Mapping[str, str]) -> Recipe:
-    """The recipe for the length that `flags` ask for, given with their values; what follows from it keeps its share.
+    """The recipe for the length that is asked for; what follows from the length keeps its share of it.
 
     Otherwise three epochs of a recipe with ten of warm-up could not be had, and of twenty, half would be warm-up. It is
-    said on stderr. Whatever else the flags set is applied after this, and so wins; a length in one unit takes the place
-    of the recipe's in the other.
+    said on stderr. `flags` are all of them and their values; whatever else they set is applied after this, and so
+    wins; a length in one unit takes the place of the recipe's in the other.
     Raises UserError where one length is given in both units.
     """
     group = "schedule."
@@ -36,10 +36,7 @@ def keep_shape(recipe: Recipe, flags: Mapping[str, str]) -> Recipe:
             raise UserError(f"--{' and --'.join(twins).replace('_', '-')} say the same in two units; give one of them")
     for unit in ("epochs", "updates"):
         length = given.get(unit, "")
-        if length.isdecimal() and int(length) not in (
-            0,
-            getattr(schedule, unit),
-        ):  # others are for `override` to refuse
+        if length.isdecimal() and int(length) not in (0, getattr(schedule, unit)):  # the form refuses what is no number
             schedule = stretched(schedule, **{unit: int(length)})
             _say(recipe.schedule, schedule, unit, given)
     replaced: dict[str, Any] = {one: 0 for twins in TWINS[1:] for one, other in (twins, twins[::-1]) if other in given}

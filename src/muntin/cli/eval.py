@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ from .screen import show
 
 if TYPE_CHECKING:
     from muntin.data import Source
-    from muntin.evals import TopKResult
 
 
 def parser() -> Parser:
@@ -54,24 +52,32 @@ def run(arguments: list[str]) -> int:
     if given.all and given.val_share is not None:
         raise UserError("--all measures every picture and --val-share a part of them: give one of them")
 
-    from muntin.data import Loader, eval_transform, inputs_from
+    from muntin.data import Loader
     from muntin.engine import autocast, parallel
-    from muntin.predict import evaluate
+    from muntin.engine.evaluate import evaluate
+    from muntin.predict import records
     from muntin.recipes.recipe import DataChoice
+    from muntin.tasks.index import CHOICES, for_answering
     from muntin.weights.folder import load_model
 
     saved = load_model(given.model)
+    inputs, asked = saved.fed(), saved.answering()
+    task: Any = for_answering(saved.model, asked, inputs, saved.classes)
     val_share, split_seed = 0.0 if given.all else given.val_share, given.split_seed
     if val_share is None or split_seed is None:
         own_share, own_seed = own_split(given.model)
         val_share = own_share if val_share is None else val_share
         split_seed = own_seed if split_seed is None else split_seed
-    source, part = part_of(given.data, val_share, split_seed)
-    check_classes(saved.classes, source.classes, given.model, given.data)
+    labelled = CHOICES[asked["kind"]].labelled
+    source, part = part_of(given.data, val_share, split_seed, labelled=labelled)
+    if labelled:
+        check_classes(saved.classes, source.classes, given.model, given.data)
     device = parallel.setup()
     loader = Loader(
         source,
-        eval_transform(inputs_from(saved.preprocess)),
+        inputs.eval_transform(),
+        prepare=task.prepare,
+        collate=task.collate,
         batch_size=given.batch_size,
         workers=given.workers,
         rank=parallel.rank(),
@@ -79,13 +85,16 @@ def run(arguments: list[str]) -> int:
         bad_share=DataChoice.bad_share if given.bad_share is None else given.bad_share,
     )
     with autocast(device, given.precision), contextlib.redirect_stdout(sys.stderr):  # where bad files are named
-        result = evaluate(saved.model.to(device), loader, len(saved.classes))
+        measured = evaluate(task.to(device), loader)
+    kind, left_out = records.of(task.answers), len(source) - measured.samples
     if parallel.rank() == 0:
         if given.json:
-            left_out = {"left_out": len(source) - result.samples}
-            print(json.dumps({"part": part} | left_out | record(result, saved.classes), indent=2))
+            record = kind.measured_record(measured, task.classes)
+            print(json.dumps({"part": part, "left_out": left_out} | record, indent=2))
         else:
-            _print(result, saved.classes, part, len(source) - result.samples)
+            _print(*kind.measured_table(measured, task.classes))
+            bad = f"; {left_out:,} that cannot be read left out" if left_out else ""
+            print(f"{kind.measured_words(measured)}  on {measured.samples:,} pictures: {part}{bad}")
     parallel.cleanup()
     return 0
 
@@ -103,14 +112,14 @@ def own_split(model: str) -> tuple[float, int]:
     return DataChoice.val_share, DataChoice.split_seed
 
 
-def part_of(place: str, val_share: float, split_seed: int) -> tuple[Source, str]:
+def part_of(place: str, val_share: float, split_seed: int, *, labelled: bool = True) -> tuple[Source, str]:
     """The pictures to measure on, and what to call them."""
     from muntin.data import open_data
 
-    splits = open_data(place, val_share=0.0)
+    splits = open_data(place, labelled=labelled, val_share=0.0)
     if splits.val:
         return splits.val, "the data's own validation part"
-    held_out = open_data(place, val_share=val_share, seed=split_seed).val if val_share else None
+    held_out = open_data(place, labelled=labelled, val_share=val_share, seed=split_seed).val if val_share else None
     if held_out:
         return held_out, f"held-out part (val_share {val_share:g}, split seed {split_seed})"
     return splits.train, "all"
@@ -131,40 +140,14 @@ def check_classes(model: tuple[str, ...], data: tuple[str, ...], model_place: st
     raise UserError(f"classes of the model ({len(model)}) and of the data ({len(data)}) differ, {differ}")
 
 
-def record(result: TopKResult, classes: tuple[str, ...]) -> dict[str, Any]:
-    """The result for JSON: shares as fractions, top5 with more than five classes; null: a class without pictures.
-
-    No confusion matrix with very many classes.
-    """
-    return {
-        "samples": result.samples,
-        "top1": result.top1,
-        **({} if result.top5 is None else {"top5": result.top5}),
-        "per_class": {name: None if math.isnan(r) else r for name, r in zip(classes, result.per_class)},
-        **({} if result.confusion is None else {"confusion": result.confusion.tolist()}),
-    }
-
-
-def _mistake(result: TopKResult, k: int, classes: tuple[str, ...]) -> str:
-    """What pictures of class k were most often taken for; empty where it is not known, or nothing."""
-    if result.confusion is None:
-        return ""
-    row = result.confusion[k].tolist()
-    row[k] = 0
-    return f"{classes[row.index(max(row))]} ({max(row)})" if any(row) else ""
-
-
-def _print(result: TopKResult, classes: tuple[str, ...], part: str, left_out: int) -> None:
+def _print(titles: list[str], rows: list[list[str]]) -> None:
     from rich.table import Table
 
-    table = Table("class", box=None, header_style="bold")
-    for title in ("pictures", "right", "recall %"):
-        table.add_column(title, justify="right")
-    table.add_column("most often taken for")
-    for k, (name, recall) in enumerate(zip(classes, result.per_class)):
-        share, right = ("", 0) if math.isnan(recall) else (f"{recall:.2%}"[:-1], round(recall * result.seen[k]))
-        table.add_row(name, f"{result.seen[k]:,}", f"{right:,}", share, _mistake(result, k, classes))
+    if not rows:
+        return
+    table = Table(box=None, header_style="bold")
+    for title in titles:
+        table.add_column(title, justify="left" if title in (titles[0], titles[-1]) else "right")
+    for row in rows:
+        table.add_row(*row)
     show(table)
-    top5 = "" if result.top5 is None else f"  top-5 {result.top5:.2%}"
-    bad = f"; {left_out:,} that cannot be read left out" if left_out else ""
-    print(f"top-1 {result.top1:.2%}{top5}  on {result.samples:,} pictures: {part}{bad}")

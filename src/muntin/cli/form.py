@@ -65,10 +65,9 @@ def _chosen_task(choice: TaskChoice, typed: Mapping[str, str]) -> TaskChoice:
     kind = typed.get("task", typed.get("task.kind", ""))
     if kind not in CHOICES or kind == choice.kind:
         return choice
-    shared = {
-        f.name: value for f in fields(CHOICES[kind]) if f.init and (value := vars(choice).get(f.name)) is not None
-    }
-    return CHOICES[kind](**shared)
+    own: Any = CHOICES[kind]
+    shared = {f.name: value for f in fields(own) if f.init and (value := vars(choice).get(f.name)) is not None}
+    return own(**shared)
 
 
 def _chosen_model(choice: ModelChoice, typed: Mapping[str, str]) -> tuple[ModelChoice, str]:

@@ -71,7 +71,7 @@ def test_a_model_that_weights_bring_is_asked_for_its_fields(tmp_path):
     config = {"in_chans": 1, "dim": 16, "depth": 1, "heads": 2, "grid": (1, 1)}
     model = create_model("vit_tiny_patch16", num_classes=2, **config)
     pictures = get("digits").inputs.to_dict()
-    save_model(tmp_path, "vit_tiny_patch16", model, kind="classifier", classes=("a", "b"), preprocess=pictures)
+    save_model(tmp_path, "vit_tiny_patch16", model, kind="classifier", classes=("a", "b"), inputs=pictures)
     found = read("finetune", "--weights", str(tmp_path), "--heads", "4").model
     assert (found.name, found.config) == ("", {"heads": 4})
     said = refused("finetune", "--weights", str(tmp_path), "--window", "4", "4")

@@ -13,7 +13,7 @@ from .arguments import Parser, positive
 from .screen import show
 
 if TYPE_CHECKING:
-    from muntin.predict import Prediction
+    from muntin.predict import Predictions
 
 ROWS = 50  # of the table on the screen; JSON and CSV have all
 
@@ -53,14 +53,14 @@ def run(arguments: list[str]) -> int:
         file.parent.mkdir(parents=True, exist_ok=True)
     if given.csv:
         with given.csv.open("w", encoding="utf-8", newline="") as file:
-            write_csv(answer.found, file)
+            write_csv(answer.kind, answer.found, file)
     if json_file:
         with json_file.open("w", encoding="utf-8") as file:
             write_jsonl(answer.found, file)
     if given.json == "-":
         write_jsonl(answer.found, sys.stdout)
     else:
-        _print(answer.found)
+        _print(answer)
     return 0
 
 
@@ -82,14 +82,17 @@ def check_target(option: str, place: Path, *, overwrite: bool) -> None:
         raise UserError(f"{option} {place} cannot be written: no permission to change {nearest}; choose another name")
 
 
-def _print(predictions: list[Prediction]) -> None:
+def _print(answer: Predictions) -> None:
     from rich.table import Table
 
-    table = Table("picture", "label", box=None, header_style="bold")
-    table.add_column("score %", justify="right")
-    table.add_column("then")
-    for p in predictions[:ROWS]:
-        table.add_row(p.file, p.label, f"{100 * p.score:.1f}", ", ".join(f"{n} {100 * s:.1f}" for n, s in p.top[1:]))
+    from muntin.predict import records
+
+    kind = records.of(answer.kind)
+    table = Table("picture", box=None, header_style="bold")
+    for title, side in kind.COLUMNS:
+        table.add_column(title, justify=side)
+    for record in answer.found[:ROWS]:
+        table.add_row(record.file, *kind.cells(record))
     show(table)
-    if len(predictions) > ROWS:
-        print(f"... and {len(predictions) - ROWS:,} more; --json FILE or --csv FILE writes all")
+    if len(answer.found) > ROWS:
+        print(f"... and {len(answer.found) - ROWS:,} more; --json FILE or --csv FILE writes all")

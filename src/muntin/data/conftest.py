@@ -1,14 +1,12 @@
-"""What several tests of this room need: small pictures on disk and the recorded vectors."""
+"""What several tests of this room need: small pictures on disk."""
 
 import io
-import os
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors import safe_open
 
 
 @pytest.fixture
@@ -23,24 +21,6 @@ def pictures(tmp_path):
         return tmp_path
 
     return write
-
-
-@pytest.fixture
-def reference():
-    """A function from a case such as "simmim/mask_generator" to its tensors and metadata."""
-
-    def load(case: str):
-        repository = Path(__file__).parents[3]
-        places = [repository.parent / "shared" / "reference", repository / "tests" / "vectors"]
-        if "MUNTIN_REFERENCE" in os.environ:
-            places = [Path(os.environ["MUNTIN_REFERENCE"])]
-        for place in places:
-            if (path := place / f"{case}.safetensors").exists():
-                with safe_open(path, "pt") as file:
-                    return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
-        return pytest.skip(f"no recorded vectors {case} in {' or '.join(map(str, places))}; set MUNTIN_REFERENCE")
-
-    return load
 
 
 @pytest.fixture

@@ -1,16 +1,25 @@
-"""Predictions drawn below their pictures."""
+"""The likeliest class drawn below its picture."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
+
+from muntin.answers import Classes
 
 SHORTEST = 224  # pixels; smaller pictures are enlarged, or the label would not fit
 INK, PAPER, BAR = (245, 245, 245), (24, 26, 30), (64, 132, 214)
 
 
-def draw(image: Image.Image, label: str, score: float) -> Image.Image:
+def draw(picture: Image.Image, answer: Classes, number: int, names: Sequence[str], inputs: Any) -> Image.Image:
+    """A copy of the picture with the likeliest class below it."""
+    score, best = answer.logits[number].softmax(0).max(0)
+    return with_label(picture, names[int(best)], float(score))
+
+
+def with_label(image: Image.Image, label: str, score: float) -> Image.Image:
     """A copy of the picture with a strip below it: label, score in [0, 1], and a bar as long as the score."""
     image = image.convert("RGB")
     if min(image.size) < SHORTEST:
@@ -24,18 +33,3 @@ def draw(image: Image.Image, label: str, score: float) -> Image.Image:
     place = (size // 2, image.height + size)
     canvas.text(place, f"{label}  {score:.1%}", fill=INK, font=ImageFont.load_default(size), anchor="lm")
     return page
-
-
-def drawn_file(folder: Path, name: str, taken: set[Path]) -> Path:
-    """Where the drawing of the picture `name` goes: `folder/<stem>.png`, numbered when that is taken.
-
-    `taken` holds resolved paths, and gets this one: the pictures themselves, which are never written over, and
-    earlier drawings.
-    """
-    stem, number = Path(name).stem, 1
-    file = folder / f"{stem}.png"
-    while file.resolve() in taken:
-        number += 1
-        file = folder / f"{stem}_{number}.png"
-    taken.add(file.resolve())
-    return file

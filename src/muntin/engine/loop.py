@@ -24,6 +24,7 @@ from muntin.engine.state import Keeper, State
 from muntin.engine.step import Outcome, Step
 from muntin.engine.timetable import Timetable
 from muntin.errors import RunError, UserError, unknown
+from muntin.tasks.task import Best
 
 Evaluate = Callable[[nn.Module], dict[str, float]]
 
@@ -34,7 +35,7 @@ class FitResult(NamedTuple):
     metrics: dict[str, float]
     """Of the last evaluation; empty without one."""
     best: dict[str, Any] | None
-    """The val line (`history`) of the best evaluation so far; None without `best_by`."""
+    """The val line (`history`) of the best evaluation so far; None without one."""
     history: list[dict[str, Any]]
     """Every line of metrics.jsonl."""
     task: nn.Module
@@ -50,8 +51,6 @@ def fit(
     training: Training,
     out: Path,
     evaluate: Evaluate | None = None,
-    best_by: str = "",
-    higher_is_better: bool = True,
     resume: bool = False,
     recipe: str = "",
     on_save: Callable[[nn.Module, Path], None] | None = None,
@@ -62,8 +61,7 @@ def fit(
     train: batches of `training.micro_batch(world)` samples. An epoch is len(train) // accumulate updates; batches left
         over are not used.
     evaluate: metrics of a task, the same on every process; called without gradients, in eval mode, under autocast, with
-        the averaged weights where there is an EMA.
-    best_by: the metric whose best evaluation is kept as checkpoints/best; empty: none is.
+        the averaged weights where there is an EMA. The best by the metric of `task.best` is kept as checkpoints/best.
     resume: go on from the newest undamaged checkpoint in `out`, in the middle of an epoch if it was taken there. The
         run is then, bit for bit, what it would have been without the stop (on the same number of processes).
     recipe: a hash of what is run; a checkpoint of another is not resumed.
@@ -76,7 +74,7 @@ def fit(
     run = Run(
         task,
         train,
-        Evaluation(evaluate, best_by, higher_is_better) if evaluate else None,
+        evaluate,
         optim=optim,
         schedule=schedule,
         training=training,
@@ -88,30 +86,6 @@ def fit(
     return run.carry_out()
 
 
-class Evaluation(NamedTuple):
-    """How a task is measured, and the metric that tells which weights are the best; empty: none does."""
-
-    evaluate: Evaluate
-    best_by: str
-    higher_is_better: bool
-
-    def metrics(self, task: nn.Module) -> dict[str, float]:
-        # no_grad, not inference_mode: what a module caches here must serve training too.
-        with torch.no_grad():
-            return {name: float(value) for name, value in self.evaluate(task.eval()).items()}
-
-    def is_best(self, metrics: dict[str, float], best: dict[str, Any] | None) -> bool:
-        """Whether `metrics` are better than those of `best`, the val line of the best evaluation before."""
-        if not self.best_by:
-            return False
-        if self.best_by not in metrics:
-            raise unknown("metric", self.best_by, metrics, see="best_by names one that evaluate gives")
-        value = metrics[self.best_by]
-        if best is None:
-            return not math.isnan(value)
-        return value > best[self.best_by] if self.higher_is_better else value < best[self.best_by]
-
-
 class Run:
     """A training run: update after update, and between them what its timetable asks for."""
 
@@ -119,7 +93,7 @@ class Run:
         self,
         task: nn.Module,
         train: Batches,
-        evaluation: Evaluation | None,
+        evaluate: Evaluate | None,
         *,
         optim: Optim,
         schedule: Schedule,
@@ -129,8 +103,10 @@ class Run:
         recipe: str,
         on_save: Callable[[nn.Module, Path], None] | None,
     ):
-        self.task, self.train, self.evaluation = task, train, evaluation
+        self.task, self.train, self.metrics = task, train, evaluate
         self.optim, self.training, self.device = optim, training, next(task.parameters()).device
+        for companion in task.companions().values():  # type: ignore[operator]
+            companion.to(self.device).eval()
         per_epoch = _updates_per_epoch(train, training)
         self.schedule, self.timetable = schedule, Timetable(schedule.length(per_epoch), per_epoch, training)
         parallel.broadcast(task)
@@ -169,8 +145,8 @@ class Run:
         with _own_settings(self.training.threads, self.device), self.interruption, self.log:
             self.log.say(self._opening())
             try:
-                if self.evaluation and self.state.evaluation_due:
-                    self.save(best=self.evaluate(self.evaluation))
+                if self.metrics and self.state.evaluation_due:
+                    self.save(best=self.evaluate(self.metrics))
                 self.task.train()
                 while self.state.update < self.timetable.updates:
                     self.train_epoch()
@@ -192,9 +168,9 @@ class Run:
         while self.state.update < last:
             outcome = self.update()
             best = False
-            if self.evaluation and self.timetable.evaluates(self.state.update):
+            if self.metrics and self.timetable.evaluates(self.state.update):
                 self.state.evaluation_due = outcome.stop  # there is no time left for it
-                best = not outcome.stop and self.evaluate(self.evaluation)
+                best = not outcome.stop and self.evaluate(self.metrics)
             if best or outcome.stop or self.timetable.saves(self.state.update):
                 self.save(best)
             if outcome.stop:
@@ -219,7 +195,7 @@ class Run:
             self.log.train(epoch, state.update, state.take_means(), outcome.lr, epoch_ended=ended)
         return outcome
 
-    def evaluate(self, evaluation: Evaluation) -> bool:
+    def evaluate(self, metrics: Evaluate) -> bool:
         """Measure what is kept. Returns whether it is the best so far.
 
         An evaluation that is broken off costs no training: the run is saved before, and evaluates when it goes on.
@@ -228,7 +204,7 @@ class Run:
         try:
             numbers = precision.autocast(self.device, self.training.precision)
             with self.log.pause("evaluating"), self.interruption.at_once(), numbers:
-                state.metrics = evaluation.metrics(kept)
+                state.metrics = _numbers(metrics, kept)
         except BaseException as stop:
             state.evaluation_due = True
             self.keeper.save(state, wait=False)
@@ -238,7 +214,7 @@ class Run:
         state.evaluation_due = False
         self.log.val(self.timetable.epoch(state.update), state.update, state.metrics)
         self.task.train()
-        if not evaluation.is_best(state.metrics, state.best):
+        if not _is_better(self.task.best, state.metrics, state.best):  # type: ignore[arg-type]
             return False
         state.best = self.log.history[-1]
         return True
@@ -302,3 +278,19 @@ def _updates_per_epoch(train: Batches, training: Training) -> int:
             f"{training.accumulate} micro-steps; use a smaller batch_size or more data"
         )
     return updates
+
+
+def _numbers(metrics: Evaluate, task: nn.Module) -> dict[str, float]:
+    # no_grad, not inference_mode: what a module caches here must serve training too.
+    with torch.no_grad():
+        return {name: float(value) for name, value in metrics(task.eval()).items()}
+
+
+def _is_better(by: Best, metrics: dict[str, float], best: dict[str, Any] | None) -> bool:
+    """Whether `metrics` are better than those of `best`, the val line of the best evaluation before."""
+    if by.metric not in metrics:
+        raise unknown("metric", by.metric, metrics, see="the task's `best` names one that evaluate gives")
+    value = metrics[by.metric]
+    if best is None:
+        return not math.isnan(value)
+    return value > best[by.metric] if by.higher else value < best[by.metric]

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from muntin.engine import checkpoint
 from muntin.engine.toys_test import Toy, Toys, assert_equal_states, fit_toy, top1, without_speed
 from muntin.errors import UserError
+from muntin.tasks.task import Best
 
 
 @pytest.mark.parametrize("stopped_at", [(0, 2), (1, 3), (1, 11)])
@@ -15,7 +16,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, stopped_at):
     def run(out, train, **more):
         settings = {"batch_size": 4, "accumulate": 2, "ema": 0.9, "log_every": 4, "seed": 3, "checkpointing": True}
         task = Toy(dropout=0.3, norm=True)
-        return fit_toy(out, task, train, training=settings, evaluate=top1, best_by="top1", **more)
+        return fit_toy(out, task, train, training=settings, evaluate=top1, **more)
 
     def interrupt(epoch, number):
         if (epoch, number) == stopped_at:
@@ -46,7 +47,7 @@ def test_a_run_of_updates_goes_on_as_if_it_had_never_stopped(tmp_path, stopped_a
         training = {"batch_size": 4, "accumulate": 2, "ema": 0.9, "log_every": 4, "eval_every": 0, "eval_steps": 5}
         schedule = {"kind": "poly", "epochs": 0, "updates": 14, "warmup_epochs": 0, "warmup_updates": 4}
         task = Toy(dropout=0.3, norm=True)
-        return fit_toy(out, task, train, training=training, schedule=schedule, evaluate=top1, best_by="top1", **more)
+        return fit_toy(out, task, train, training=training, schedule=schedule, evaluate=top1, **more)
 
     def interrupt(epoch, number):
         if (epoch, number) == stopped_at:
@@ -67,8 +68,8 @@ def test_a_run_of_updates_goes_on_as_if_it_had_never_stopped(tmp_path, stopped_a
 
 
 def test_a_finished_run_can_be_resumed_to_its_result(tmp_path):
-    first = fit_toy(tmp_path, evaluate=top1, best_by="top1")
-    again = fit_toy(tmp_path, evaluate=top1, best_by="top1", resume=True)
+    first = fit_toy(tmp_path, evaluate=top1)
+    again = fit_toy(tmp_path, evaluate=top1, resume=True)
     assert again[:3] == first[:3]
     assert_equal_states(again.task.state_dict(), first.task.state_dict())
 
@@ -89,7 +90,7 @@ def test_resuming_falls_back_to_the_checkpoint_before_a_damaged_one(tmp_path):
 
 
 def test_a_best_that_a_crash_left_unmarked_is_marked_on_resuming(tmp_path, monkeypatch):
-    scores = {"evaluate": lambda task: {"score": 1.0}, "best_by": "score"}
+    scores = {"evaluate": lambda task: {"score": 1.0}, "best": Best("score", higher=True)}
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "mark_best", lambda folder: 1 / 0)
         with pytest.raises(ZeroDivisionError):

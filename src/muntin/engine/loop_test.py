@@ -2,10 +2,11 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
-from muntin.engine import Schedule
-from muntin.engine.toys_test import Toy, Toys, assert_equal_states, fit_toy, top1
+from muntin.engine import Schedule, checkpoint
+from muntin.engine.toys_test import Toy, Toys, assert_equal_states, fit_toy, top1, without_speed
 from muntin.errors import UserError
 
 
@@ -41,7 +42,7 @@ def test_the_loop_equals_one_written_by_hand(tmp_path):
         for batch in Toys().epoch(epoch):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.lr(update, 1e-2 * group["scale"], 6)
-            task.losses(batch)["cross_entropy"].backward()
+            task.losses(batch).terms["cross_entropy"].backward()
             nn.utils.clip_grad_norm_(task.parameters(), 0.3)
             optimizer.step()
             optimizer.zero_grad()
@@ -118,3 +119,48 @@ def test_nothing_is_written_where_checkpoints_are(tmp_path):
 def test_too_little_data_is_refused(tmp_path):
     with pytest.raises(UserError, match="too few for one update of 32 micro-steps"):
         fit_toy(tmp_path, Toy(), Toys(1), training={"batch_size": 32, "accumulate": 32})
+
+
+class Watched(Toy):
+    """A toy with a frozen module beside it, which it asks without holding it."""
+
+    def __init__(self):
+        super().__init__()
+        self.beside = {"watcher": nn.Dropout(0.5)}
+
+    def companions(self):
+        return self.beside
+
+    def losses(self, batch):
+        assert self.training
+        assert not self.beside["watcher"].training
+        return super().losses(batch)
+
+
+def test_companions_stay_in_eval_mode_and_in_no_state(tmp_path):
+    fit_toy(tmp_path, Watched(), training={"ema": 0.9})
+    _, numbers = checkpoint.load(checkpoint.latest(tmp_path / "checkpoints"))
+    state = load_file(checkpoint.latest(tmp_path / "checkpoints") / "state.safetensors")
+    assert not any("watcher" in name for name in state)
+    assert numbers["update"] == 18
+
+
+def test_what_a_task_shows_is_logged_beside_its_loss_and_not_trained_on(tmp_path):
+    class Mute(Toy):
+        def losses(self, batch):
+            return super().losses(batch)._replace(shown={})
+
+    shown, mute = (fit_toy(tmp_path / name, task) for name, task in (("shown", Toy()), ("mute", Mute())))
+    assert all(1 / 3 < line["confidence"] <= 1 for line in shown.history)
+    assert [{**line, "confidence": 0} for line in without_speed(shown.history)] == [
+        {**line, "confidence": 0} for line in without_speed(mute.history)
+    ]
+    assert_equal_states(shown.task.state_dict(), mute.task.state_dict())
+
+
+def test_a_shown_number_that_is_not_finite_does_not_stop_the_run(tmp_path):
+    class Odd(Toy):
+        def losses(self, batch):
+            return super().losses(batch)._replace(shown={"share": torch.tensor(float("nan"))})
+
+    assert fit_toy(tmp_path, Odd()).history[-1]["step"] == 18

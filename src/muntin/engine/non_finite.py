@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from muntin.data import Batch
+from muntin.tasks.task import Losses
 
 FILES_SHOWN = 4
 
@@ -17,7 +18,7 @@ FILES_SHOWN = 4
 def loss_report(
     task: nn.Module,
     batches: Iterable[Batch],
-    forward: Callable[[int, Batch], dict[str, Tensor]],
+    forward: Callable[[int, Batch], Losses],
 ) -> str:
     """The first of an update's batches with a non-finite loss, in words: its losses, first bad layer and files.
 
@@ -26,7 +27,7 @@ def loss_report(
     """
     for micro, batch in enumerate(batches):
         with torch.no_grad(), _watched(task) as bad:
-            losses = forward(micro, batch)
+            losses = forward(micro, batch).terms
         if not all(_finite(loss) for loss in losses.values()):
             values = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
             return f"loss is not finite ({values}); {_where(task, batch, bad)}; {files(batch)}"

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from muntin.engine.toys_test import Broken, Toy, Toys, assert_equal_states, fit_toy, without_speed
 from muntin.errors import RunError
+from muntin.tasks.task import Losses
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -42,7 +43,7 @@ class BrokenTwice(Toy):
         if hit:
             batch = batch._replace(inputs={"image": batch.inputs["image"] * float("nan")})
         losses = super().losses(batch)
-        return {name: loss * (float("inf") if hit else 1) for name, loss in losses.items()}
+        return Losses({name: loss * (float("inf") if hit else 1) for name, loss in losses.terms.items()})
 
 
 def _hit_steps(epochs=3):

@@ -6,6 +6,7 @@ from muntin.data import Batch
 from muntin.engine import Schedule, Training, fit
 from muntin.engine.optim import Optim, build_optimizer, parameter_groups
 from muntin.errors import RunError, UserError
+from muntin.tasks.task import Losses
 
 
 class Block(nn.Module):
@@ -192,7 +193,10 @@ class Regression(Stack):
         x = batch.inputs["image"]
         for block in self.blocks:
             x = block.norm(block.linear(x)) + block.table.mean() + block.cpb(x[:, :2])
-        return {"square": (self.head(x) - batch.target["label"]).square().mean()}
+        return Losses({"square": (self.head(x) - batch.target["label"]).square().mean()})
+
+    def companions(self):
+        return {}
 
 
 class Rows:

@@ -74,6 +74,23 @@ def all_sum(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def gather(value: Any) -> list[Any]:
+    """The values of all processes, in their order; every process gets the list."""
+    if world() == 1:
+        return [value]
+    values: list[Any] = [None] * world()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def of_first(value: Any) -> Any:
+    """The value of process 0, whatever the others have; every process gets it."""
+    values = [value]
+    if world() > 1:
+        dist.broadcast_object_list(values)
+    return values[0]
+
+
 def barrier() -> None:
     """Wait until every process is here."""
     if world() > 1:

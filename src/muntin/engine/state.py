@@ -22,7 +22,7 @@ class State:
 
     update: int = 0  # updates done, those that were skipped too
     updates_per_epoch: int = 0
-    sums: dict[str, float] = field(default_factory=dict)  # of losses and gradient norm since the last train line
+    sums: dict[str, float] = field(default_factory=dict)  # of what is logged since the last train line
     summed: int = 0  # updates in them
     skipped: int = 0  # updates of the whole run whose loss or gradients were not finite
     metrics: dict[str, float] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class State:
             return total
         self.summed += 1
         parts = outcome.losses if len(outcome.losses) > 1 else {}
-        for name, value in {**parts, "loss": total, "grad_norm": outcome.grad_norm}.items():
+        for name, value in {**parts, **outcome.shown, "loss": total, "grad_norm": outcome.grad_norm}.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         return total
 

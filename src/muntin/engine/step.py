@@ -22,12 +22,14 @@ from muntin.engine.optim import Optim
 from muntin.engine.schedule import Schedule
 from muntin.engine.settings import Training
 from muntin.errors import RunError
+from muntin.tasks.task import Losses
 
 
 class Outcome(NamedTuple):
     """What an update found."""
 
-    losses: dict[str, float]  # by the task's names; means over micro-steps and processes
+    losses: dict[str, float]  # the terms, by the task's names; means over micro-steps and processes
+    shown: dict[str, float]  # what the task logs beside them, likewise
     grad_norm: float  # before clipping
     lr: float  # of a layer whose lr_scale is 1
     stop: bool  # some process was asked to stop
@@ -73,7 +75,7 @@ class Step:
         buffers = [(buffer, buffer.clone()) for buffer in self._task.buffers()] if may_skip else []
         for group in self._optimizer.param_groups:
             group["lr"] = self._schedule.lr(update, self._peak, self._updates_per_epoch, group["lr_scale"])
-        names, values = self._gradients(update, batches)
+        terms, shown, values = self._gradients(update, batches)
         if self._world > 1:
             # The losses and the wish to stop travel together: one small exchange an update.
             values = torch.cat([values, values.new_full((1,), float(stop()))])
@@ -82,9 +84,11 @@ class Step:
         # The one wait for the device in an update; before the weights change, so that bad gradients never reach them.
         # Losses are means over processes and gradients too, so every process reads the same numbers and does the same.
         *means, grad_norm = torch.cat([values, norm.reshape(1)]).tolist()
-        finite = math.isfinite(sum(means) + grad_norm)
+        losses, others = dict(zip(terms, means)), dict(zip(shown, means[len(terms) :]))
+        loss = sum(losses.values())
+        finite = math.isfinite(loss + grad_norm)
         if not finite and not may_skip:
-            raise RunError(self._why(update, math.isfinite(sum(means)), grad_norm))
+            raise RunError(self._why(update, math.isfinite(loss), grad_norm))
         if finite:
             if 0 < self._clip < grad_norm:
                 clip_grads_with_norm_(self._parameters, self._clip, norm, foreach=True)
@@ -94,21 +98,27 @@ class Step:
                 buffer.copy_(before)
         self._optimizer.zero_grad()
         lr = self._schedule.lr(update, self._peak, self._updates_per_epoch)
-        return Outcome(dict(zip(names, means)), grad_norm, lr, means[-1] > 0 if self._world > 1 else stop(), finite)
+        asked = means[-1] > 0 if self._world > 1 else stop()
+        return Outcome(losses, others, grad_norm, lr, asked, finite)
 
-    def _gradients(self, update: int, batches: Iterator[Batch]) -> tuple[list[str], Tensor]:
-        """Leave the update's gradients in the parameters; names and means of this process's losses."""
+    def _gradients(self, update: int, batches: Iterator[Batch]) -> tuple[list[str], list[str], Tensor]:
+        """Leave the update's gradients in the parameters.
+
+        Returns the names of this process's losses and of what is only shown, and the means of all of them.
+        """
         values: list[Tensor] = []
         for micro in range(self._accumulate):
             batch = next(batches)
             with self._exchange(micro == self._accumulate - 1):
                 losses = self._forward(self._model, update, micro, batch)
-                total = sum(losses.values())
+                total = sum(losses.terms.values())
                 (total / self._accumulate if self._accumulate > 1 else total).backward()  # type: ignore[union-attr]
-            values.append(torch.stack([loss.detach().float() for loss in losses.values()]))
-        return list(losses), values[0] if len(values) == 1 else torch.stack(values).mean(0)
+            logged = [*losses.terms.values(), *losses.shown.values()]
+            values.append(torch.stack([value.detach().float() for value in logged]))
+        means = values[0] if len(values) == 1 else torch.stack(values).mean(0)
+        return list(losses.terms), list(losses.shown), means
 
-    def _forward(self, model: nn.Module, update: int, micro: int, batch: Batch) -> dict[str, Tensor]:
+    def _forward(self, model: nn.Module, update: int, micro: int, batch: Batch) -> Losses:
         """The losses of one micro-step; the same again whenever it is called with the same weights."""
         batch = to_device(batch, self._device)
         _seed(self._device, self._seed, update, micro, self._rank)

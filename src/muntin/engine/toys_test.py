@@ -5,12 +5,15 @@ from torch import nn
 
 from muntin.data import Batch
 from muntin.engine import Optim, Schedule, Training, fit
+from muntin.tasks.task import Best, Losses
 
 SPEED = ("samples_per_second", "data_wait", "memory_gib")
 
 
 class Toy(nn.Module):
     """Blocks with dropout, a batch norm (an integer buffer) and a head, to one of three classes."""
+
+    best = Best("top1", higher=True)
 
     def __init__(self, dropout=0.0, norm=False):
         super().__init__()
@@ -23,7 +26,9 @@ class Toy(nn.Module):
         return self.losses(batch)
 
     def losses(self, batch):
-        return {"cross_entropy": nn.functional.cross_entropy(self.logits(batch.inputs["image"]), batch.target["label"])}
+        logits = self.logits(batch.inputs["image"])
+        loss = nn.functional.cross_entropy(logits, batch.target["label"])
+        return Losses({"cross_entropy": loss}, {"confidence": logits.detach().softmax(1).amax(1).mean()})
 
     def logits(self, x):
         for block in self.blocks:
@@ -32,6 +37,9 @@ class Toy(nn.Module):
 
     def layers(self):
         return [[block] for block in self.blocks]
+
+    def companions(self):
+        return {}
 
 
 class Broken(Toy):
@@ -47,12 +55,12 @@ class Broken(Toy):
 
     def losses(self, batch):
         self.hit = f"row{self.when}.png" in batch.names
-        losses = super().losses(batch)
+        terms, shown = super().losses(batch)
         if self.hit and self.where == "loss":
-            losses = {"cross_entropy": losses["cross_entropy"] * float("inf")}
+            terms = {"cross_entropy": terms["cross_entropy"] * float("inf")}
         if self.where == "gradient":  # the root of 0 is 0, its slope is not finite
-            losses["root"] = ((self.blocks[0][0].weight * 0).sum() + (0 if self.hit else 1)).sqrt()
-        return losses
+            terms["root"] = ((self.blocks[0][0].weight * 0).sum() + (0 if self.hit else 1)).sqrt()
+        return Losses(terms, shown)
 
 
 class Toys:
@@ -83,12 +91,14 @@ def top1(task):
     return {"top1": right.float().mean().item()}
 
 
-def fit_toy(out, task=None, train=None, **changes):
+def fit_toy(out, task=None, train=None, best=Toy.best, **changes):
+    task = task or Toy()
+    task.best = best
     training = {"batch_size": 4, "precision": "fp32", "threads": 1} | changes.pop("training", {})
     schedule = {"epochs": 3, "warmup_epochs": 1, "warmup_lr": 1e-4, "min_lr": 1e-4} | changes.pop("schedule", {})
     optim = {"lr": 1e-2} | changes.pop("optim", {})
     return fit(
-        Toy() if task is None else task,
+        task,
         Toys(training["batch_size"] // training.get("accumulate", 1)) if train is None else train,
         optim=Optim(**optim),
         schedule=Schedule(**schedule),

@@ -5,6 +5,7 @@ Counts are integers, so the sum over batches, processes and machines is the same
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,8 +31,8 @@ class TopKResult:
 class TopK:
     """Counts what a classifier of K classes gets right.
 
-    Every process feeds its own samples to `update`; summing `state()` over processes and giving the sum to `load`
-    makes each of them hold the counts of all.
+    Every process feeds its own samples to `update`; `merge` of all their states makes each of them hold the counts of
+    all.
     """
 
     def __init__(self, num_classes: int):
@@ -61,12 +62,12 @@ class TopK:
             self.confusion += (labels * K + first).bincount(minlength=K * K)
 
     def state(self) -> Tensor:
-        """All counts in one int64 vector; add the vectors of several processes."""
+        """All counts in one int64 vector."""
         return torch.cat(self._counts())
 
-    def load(self, state: Tensor) -> None:
-        """Take over the (summed) counts of `state()`."""
-        parts = state.cpu().split([len(count) for count in self._counts()])
+    def merge(self, states: Sequence[Tensor]) -> None:
+        """Take over the sum of these states."""
+        parts = torch.stack(list(states)).sum(0).split([len(count) for count in self._counts()])
         self.seen, self.hits, self.top5_hits, self.confusion = (part.clone() for part in parts)
 
     def _counts(self) -> list[Tensor]:

@@ -36,7 +36,7 @@ def test_summed_states_of_two_processes_equal_one_process():
     whole.update(logits, labels)
     first.update(logits[0::2], labels[0::2])
     second.update(logits[1::2], labels[1::2])
-    first.load(first.state() + second.state())
+    first.merge([first.state(), second.state()])
     assert first.result().top5 == whole.result().top5
     assert torch.equal(first.result().confusion, whole.result().confusion)
 
@@ -78,7 +78,7 @@ def test_very_many_classes_are_counted_without_a_matrix():
     measure = TopK(K)
     assert measure.state().numel() == 2 * K + 1
     measure.update(torch.eye(K)[[0, 5, 5]], torch.tensor([0, 5, 7]))
-    measure.load(measure.state() + measure.state())
+    measure.merge([measure.state(), measure.state()])
     result = measure.result()
     assert (result.samples, result.top1, result.confusion) == (6, 2 / 3, None)
     assert (result.seen[5], result.per_class[5], result.per_class[7]) == (2, 1.0, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -30,12 +31,12 @@ class Heads:
         self.counts += torch.stack(found).sum(1).cpu()
 
     def state(self) -> Tensor:
-        """All counts in one int64 vector; add the vectors of several processes."""
+        """All counts in one int64 vector."""
         return self.counts.clone()
 
-    def load(self, state: Tensor) -> None:
-        """Take over the (summed) counts of `state()`."""
-        self.counts = state.cpu()
+    def merge(self, states: Sequence[Tensor]) -> None:
+        """Take over the sum of these states."""
+        self.counts = torch.stack(list(states)).sum(0)
 
     def result(self) -> HeadsResult:
         """The counts as shares of at least one picture."""

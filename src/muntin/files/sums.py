@@ -3,8 +3,8 @@
     "files": {"model.safetensors": {"bytes": 123, "sha256": "..."}},
     "sha256": "..."       of everything else in config.json
 
-So a changed byte in either file is found. Folders in the format before this one carry no sums, and are taken as they
-are. Checkpoints of a run list their files in the same way, in manifest.json.
+So a changed byte in either file is found. Folders of the first format carry no sums, and are taken as they are.
+Checkpoints of a run list their files in the same way, in manifest.json.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from muntin.errors import UserError
 
 CONFIG, NEXT_CONFIG, WEIGHTS, MANIFEST = "config.json", ".config.json.next", "model.safetensors", "manifest.json"
-FORMAT, FORMAT_WITHOUT_SUMS = "muntin/2", "muntin/1"
+FORMAT, FORMATS_BEFORE, FORMAT_WITHOUT_SUMS = "muntin/3", ("muntin/2", "muntin/1"), "muntin/1"
 MAX_JSON = 16 << 20  # bytes; 22,000 class names have half a megabyte
 _READ = 1 << 20  # bytes at a time
 
@@ -53,7 +53,7 @@ def config_beside(weights: Path) -> dict[str, Any] | None:
     config = read_config_file(path)
     if "format" not in config and "kind" not in config:
         return None
-    if config.get("format") not in (FORMAT, FORMAT_WITHOUT_SUMS):
+    if config.get("format") not in (FORMAT, *FORMATS_BEFORE):
         raise UserError(f"{path} has format '{config.get('format')}'; this version reads '{FORMAT}'")
     return config
 
@@ -68,12 +68,17 @@ def read_config_file(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is missing or damaged; it must lie beside {WEIGHTS}") from error
     if not isinstance(config, dict):
         raise UserError(f"{path} is no model description; it must be one JSON object of at most {MAX_JSON} bytes")
-    if config.get("format") == FORMAT and config.get("sha256") != _own_sum(config):
+    if has_sums(config) and config.get("sha256") != _own_sum(config):
         raise UserError(
             f"{path} is damaged, or was changed after it was written: its own checksum differs; take the folder from "
             "its source again"
         )
     return config
+
+
+def has_sums(config: dict[str, Any]) -> bool:
+    """Whether a description is of a format of muntin that records sums."""
+    return config.get("format") in (FORMAT, *FORMATS_BEFORE) and config["format"] != FORMAT_WITHOUT_SUMS
 
 
 def fits(config: dict[str, Any], weights: Path) -> bool:
@@ -104,7 +109,7 @@ def check_recorded(file: Path) -> None:
 def _recorded(file: Path) -> tuple[dict[str, Any], Path] | None:
     """The entry about a file, and where it stands."""
     config = config_beside(file)
-    if config is not None and config.get("format") == FORMAT:
+    if config is not None and has_sums(config):
         entry = config["files"].get(file.name) if isinstance(config.get("files"), dict) else None
         if not isinstance(entry, dict):
             raise UserError(f"{file.with_name(CONFIG)} records no size and checksum of {file.name}; it is damaged")

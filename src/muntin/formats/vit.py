@@ -249,10 +249,9 @@ def deit_of_transformers(config: Any, kind: str) -> dict[str, Any]:
     """The same; its class for DeiT always has a distillation token."""
     if not config.distilled:
         return vit_of_transformers(config, kind)
-    reader = architecture("DeiT", kind)
-    if kind == "classifier":
-        reader = {"architectures": ["DeiTForImageClassificationWithTeacher"]}
-    return {**reader, "model_type": "deit", **_either(config)}
+    (reader,) = architecture("DeiT", kind)["architectures"]
+    reader = reader.replace("ForImageClassification", "ForImageClassificationWithTeacher")
+    return {"architectures": [reader], "model_type": "deit", **_either(config)}
 
 
 def _either(config: Any) -> dict[str, Any]:

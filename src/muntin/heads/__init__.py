@@ -5,6 +5,7 @@ from .readout import MeanReadout as MeanReadout
 from .readout import PooledReadout as PooledReadout
 from .readout import Readout as Readout
 from .readout import TokenReadout as TokenReadout
+from .readout import mean_logits as mean_logits
 
 __all__ = [
     "DistilledReadout",
@@ -14,4 +15,5 @@ __all__ = [
     "PooledReadout",
     "Readout",
     "TokenReadout",
+    "mean_logits",
 ]

@@ -11,11 +11,11 @@ from muntin.errors import UserError
 
 
 class Readout(nn.Module):
-    """One vector a picture, then a linear classifier: the levels and prefix tokens of a backbone -> (B, K).
+    """One vector a picture, then a linear classifier: the levels and prefix tokens of a backbone -> logits (B, K).
 
-    Its children say which vector, and where the norm stands. num_classes = 0 leaves the vector itself, (B, C). eps: of
-    the norm. representation: width of a linear map with tanh before the classifier (ViT, sec. 3.1: for pre-training);
-    0: none.
+    It gives a tuple, the logits of every head: one, but for a `DistilledReadout`. Its children say which vector, and
+    where the norm stands. num_classes = 0 leaves the vector itself, (B, C). eps: of the norm. representation: width of
+    a linear map with tanh before the classifier (ViT, sec. 3.1: for pre-training); 0: none.
     """
 
     norms_mean = False  # whether the norm follows the mean over the cells
@@ -28,8 +28,8 @@ class Readout(nn.Module):
         self.set_head(num_classes)
         _initialise_head(self.representation, 1.0)
 
-    def forward(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        return self.head(self.pool(levels, prefix))
+    def forward(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> tuple[Tensor, ...]:
+        return (self.head(self.pool(levels, prefix)),)
 
     def pool(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
         """What the classifier is given: (B, C), or (B, representation)."""
@@ -105,19 +105,14 @@ class TokenReadout(Readout):
 
 
 class DistilledReadout(Readout):
-    """Classifies class token and distillation token by a head each (DeiT, sec. 3): their pair in training mode, for a
-    loss each; in evaluation the mean of both logits, as the official code (the paper adds probabilities).
-    """
+    """Classifies class token and distillation token by a head each (DeiT, sec. 3); both logits, in this order."""
 
     def __init__(self, dim: int, num_classes: int, eps: float = 1e-5):
         super().__init__(dim, num_classes, eps)
 
-    def forward(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> tuple[Tensor, ...]:
         tokens = self.norm(_token(prefix, 0)), self.norm(_token(prefix, 1))
-        by_class, by_distillation = self.head(tokens[0]), self.head_distilled(tokens[1])
-        if self.training and self.num_classes:
-            return by_class, by_distillation
-        return (by_class + by_distillation) / 2
+        return self.head(tokens[0]), self.head_distilled(tokens[1])
 
     def vector(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
         """Mean of the two normalised tokens: (B, P, C) -> (B, C)."""
@@ -147,6 +142,11 @@ def _initialise_head(head: nn.Module | None, scale: float) -> None:
         nn.init.zeros_(head.bias)
         with torch.no_grad():
             head.weight.mul_(scale)
+
+
+def mean_logits(by_head: Sequence[Tensor]) -> Tensor:
+    """What the heads say together: the mean of their logits, as in DeiT's code (the paper adds probabilities)."""
+    return by_head[0] if len(by_head) == 1 else sum(by_head[1:], by_head[0]) / len(by_head)
 
 
 class LevelNorms(nn.Module):

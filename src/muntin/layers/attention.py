@@ -87,6 +87,19 @@ class Attention(nn.Module):
             :, :, 0
         ]
 
+    def layout(self, size: Size) -> tuple[Size, Size]:
+        """Window and shift on a grid of this size: one window of all."""
+        return size, (0,) * len(size)
+
+    def paid_by(self, cell: Size, size: Size, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attention that the query at `cell` of a grid pays to each cell of it: (1, P + N, C) -> (h, *S)."""
+        prefix = x.shape[1] - math.prod(size)  # tokens before the cells
+        token = prefix + int(torch.arange(math.prod(size)).view(size)[cell])
+        return self.attention_map(x, token, bias)[0, :, prefix:].unflatten(-1, size)
+
+    def bias_by_offset(self) -> None:
+        """There is no position bias of windows."""
+
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scaled queries, keys and values: (B, N, C) -> (B, h, N, D) each."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
@@ -128,6 +141,8 @@ class WindowAttention(nn.Module):
     (h, 1, 1) is given. small_map: what happens to windows on maps no larger than them.
     `window`, `shift` and `backend` may be changed at any time.
     """
+
+    qkv: Any  # a linear map with a `bias`, or None for it
 
     def __init__(
         self,
@@ -189,6 +204,23 @@ class WindowAttention(nn.Module):
         paid = (P * rows).sum(-2)  # (B, nW, h, N): the query's row in its window, zero elsewhere
         grid = merge(paid.transpose(-2, -1).reshape(B * nW, N, h), window, padded)
         return crop_grid(roll(grid, shift), size).movedim(-1, 1)
+
+    def layout(self, size: Size) -> tuple[Size, Size]:
+        """Window and shift on a grid of this size."""
+        windows = self.windows(size)
+        return windows.window, windows.shift
+
+    def paid_by(self, cell: Size, size: Size, x: Tensor) -> Tensor:
+        """Attention that the query at `cell` of a grid pays to each cell of it: (1, *S, C) -> (h, *S)."""
+        return self.attention_map(x, cell)[0]
+
+    def bias_by_offset(self) -> Tensor:
+        """The position bias of the module's own window for every offset, key minus query: (h, *(2 * window - 1))."""
+        bias, window = self.position_bias(), self.window
+        index = relative_position_index(window, bias.device)  # of query minus key
+        table = bias.new_zeros(len(bias), math.prod(2 * w - 1 for w in window))
+        table[:, index.flatten()] = bias.flatten(1)
+        return table.view(-1, *[2 * w - 1 for w in window]).flip(*range(1, len(window) + 1))
 
     def no_weight_decay(self) -> set[str]:
         return {"logit_scale"} if self.logit_scale is not None else set()

@@ -43,6 +43,17 @@ class Backbone(Protocol):
         """All layers from input to output; a group shares one depth."""
         ...
 
+    def stacked(self) -> list[list[nn.Module]]:
+        """Its blocks, stage by stage; each gives (B, *S, C) or (B, N, C). [] where it is not made of blocks."""
+        ...
+
+    def looked_at(self) -> list[list[Any]]:
+        """The attention of every block, stage by stage, where it can show what a query attends to; else [].
+
+        See `layers.attention.WindowAttention`: `layout`, `paid_by`, `bias_by_offset`.
+        """
+        ...
+
 
 class Encoder(Protocol):
     """What reads sequences, such as words, regions or frames: one stream, or several that attend to one another."""

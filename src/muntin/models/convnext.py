@@ -13,6 +13,7 @@ right and bottom that do not fill a patch are ignored.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -119,6 +120,14 @@ class ConvNeXt(nn.Module):
             x = stage(self.downsamples[i - 1](x) if i else x)
             levels.append(x.movedim(-1, 1))
         return Features(levels)
+
+    def stacked(self) -> list[list[nn.Module]]:
+        """The blocks of every stage."""
+        return [list(stage) for stage in self.stages]
+
+    def looked_at(self) -> list[list[Any]]:
+        """It has no attention."""
+        return []
 
     def layers(self) -> list[list[nn.Module]]:
         """Embedding, then stage by stage, each with the downsampling before it (appendix A, layer decay).

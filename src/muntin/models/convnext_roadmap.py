@@ -150,6 +150,14 @@ class Roadmap(nn.Module):
             levels.append(x)
         return Features(levels)
 
+    def stacked(self) -> list[list[nn.Module]]:
+        """The blocks of every stage."""
+        return [list(stage) for stage in self.stages]
+
+    def looked_at(self) -> list[list[Any]]:
+        """It has no attention."""
+        return []
+
     def layers(self) -> list[list[nn.Module]]:
         """Stem, then block after block; downsampling has the depth of the block after it."""
         groups: list[list[nn.Module]] = [[self.stem]]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -202,6 +202,14 @@ class CvT(nn.Module):
             level, prefix = split_tokens(x, size)
             levels.append(level)
         return Features(levels, prefix)
+
+    def stacked(self) -> list[list[nn.Module]]:
+        """The blocks of every stage."""
+        return [list(stage) for stage in self.stages]
+
+    def looked_at(self) -> list[list[Any]]:
+        """Its keys lie on a coarser grid than its queries, which no map shows."""
+        return []
 
     def layers(self) -> list[list[nn.Module]]:
         """Token embedding, then block after block, stage by stage; class tokens with the first embedding before one."""

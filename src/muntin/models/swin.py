@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 
@@ -126,6 +126,14 @@ class Swin(nn.Module):
             x = stage(self.merges[i - 1](x) if i else x)
             levels.append(x.movedim(-1, 1))
         return Features(levels)
+
+    def stacked(self) -> list[list[nn.Module]]:
+        """The blocks of every stage."""
+        return [list(stage) for stage in self.stages]
+
+    def looked_at(self) -> list[list[Any]]:
+        """The attention of every block."""
+        return [list(stage) for stage in self.attentions()]
 
     def layers(self) -> list[list[nn.Module]]:
         """Embedding, then block after block; a patch merging has the depth of the block before it."""

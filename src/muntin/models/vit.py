@@ -98,6 +98,14 @@ class ViT(nn.Module):
         level, prefix = split_tokens(self.blocks(x), tuple(tokens.shape[1:-1]))
         return Features([level], prefix)
 
+    def stacked(self) -> list[list[nn.Module]]:
+        """The blocks; they are one stage."""
+        return [list(self.blocks)]
+
+    def looked_at(self) -> list[list[Any]]:
+        """The attention of every block."""
+        return [list(stage) for stage in self.attentions()]
+
     def layers(self) -> list[list[nn.Module]]:
         """Embedding, tokens and positions, then block after block."""
         return [[self.patch_embed, self.position, self.prefix], *([block] for block in self.blocks)]

@@ -11,7 +11,7 @@ Padding is TensorFlow's "same", more at the far end, as the weights were trained
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -126,6 +126,7 @@ class HybridViT(ViT):
     """The backbone; as `ViT`, behind a ResNet. Its positions and patches count cells of the ResNet's features."""
 
     config: HybridViTConfig
+    stem: Any  # the ResNet, with its `stride`
 
     def __init__(self, config: HybridViTConfig, drop_path_rate: float = 0.0, dropout: float = 0.0):
         super().__init__(config, drop_path_rate, dropout)

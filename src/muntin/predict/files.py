@@ -1,4 +1,4 @@
-"""From what a user types to pictures."""
+"""From what a user types to pictures, and where drawings of them go."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from muntin.data.sources.digits import Digits
-from muntin.data.sources.files import SUFFIXES, pictures_below, read_picture
+from muntin.data.sources.files import SUFFIXES, pictures_below
 from muntin.data.sources.source import Sample
 from muntin.errors import UserError
 
@@ -21,20 +21,33 @@ class Picture(NamedTuple):
     read: Callable[[], Sample]
 
 
-def find_pictures(places: Iterable[str | Path]) -> list[Picture]:
+def find_pictures(places: Iterable[str | Path], read: Callable[[str], Sample]) -> list[Picture]:
     """Files as they are, folders searched in depth, globs (`**` too) expanded; sorted within a place, none twice.
 
     A file named in full is taken whatever its ending; in folders and globs the ending decides. "digits" is the
-    built-in held-out set (a folder of that name is "./digits"). Raises UserError for a place that is not there or
-    that has no pictures.
+    built-in held-out set (a folder of that name is "./digits"). read: makes a sample of a file, as a model's inputs do.
+    Raises UserError for a place that is not there or that has no pictures.
     """
     found: dict[str, Picture] = {}
     for place in map(str, places):
-        pictures = (
-            _held_out_digits() if place == "digits" else [Picture(p, partial(read_picture, p)) for p in _paths(place)]
-        )
+        pictures = _held_out_digits() if place == "digits" else [Picture(p, partial(read, p)) for p in _paths(place)]
         found |= {picture.name: picture for picture in pictures}
     return list(found.values())
+
+
+def drawn_file(folder: Path, name: str, taken: set[Path]) -> Path:
+    """Where the drawing of the picture `name` goes: `folder/<stem>.png`, numbered when that is taken.
+
+    `taken` holds resolved paths, and gets this one: the pictures themselves, which are never written over, and
+    earlier drawings.
+    """
+    stem, number = Path(name).stem, 1
+    file = folder / f"{stem}.png"
+    while file.resolve() in taken:
+        number += 1
+        file = folder / f"{stem}_{number}.png"
+    taken.add(file.resolve())
+    return file
 
 
 def _held_out_digits() -> list[Picture]:

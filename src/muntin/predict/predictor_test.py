@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> Path:
         model,
         kind="classifier",
         classes=("cat", "dog", "owl"),
-        preprocess=PREPROCESS.to_dict(),
+        inputs=PREPROCESS.to_dict(),
     )
     return tmp_path / "run"
 
@@ -81,6 +81,6 @@ def test_more_labels_than_classes_are_all_classes(run, photos):
 
 
 def test_picture_smaller_than_a_patch_is_one_sentence(run, photos):
-    change_config(run, preprocess=PictureInput(image_size=(2, 2)).to_dict())
+    change_config(run, inputs=PictureInput(image_size=(2, 2)).to_dict())
     with pytest.raises(UserError, match="smaller than one patch"):
         Predictor.load(run).predict([photos])

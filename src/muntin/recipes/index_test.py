@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from muntin import catalog
+from muntin.catalog import Fresh
 from muntin.errors import UserError
 from muntin.models import SwinV2Config
 from muntin.recipes import RECIPES, get
 from muntin.runs.resolve import resolve
-from muntin.runs.teacher import find_teacher
+from muntin.runs.trained import load_trained
+from muntin.tasks.task import About
 from muntin.weights.create import create_model
 
 
@@ -123,7 +125,7 @@ def test_distillation_names_no_teacher_says_whose_its_number_is_and_asks_for_one
     assert "teacher" in recipe.about.starts_from
     assert "--teacher-weights" in recipe.about.command
     with pytest.raises(UserError, match="learns from a teacher: give --teacher-weights"):
-        find_teacher(recipe, ("a", "b"))
+        recipe.task.build(Fresh(recipe.model.name), About(recipe.name, ("a", "b"), recipe.inputs), load_trained)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from muntin.engine.ranges import listed
 from muntin.errors import UserError, unknown
+from muntin.tasks import CHOICES, TaskChoice
 
 
 def field_types(group: type) -> dict[str, Any]:
@@ -25,14 +26,14 @@ def typed(kind: Any, value: Any, name: str, place: str) -> Any:
 
     Raises UserError for a value of another type, and for a field that a group has not (with the nearest name) or lacks.
     """
+    if kind is TaskChoice:
+        return _group(_tagged(CHOICES, value, name, place), value, name, place)
     if dataclasses.is_dataclass(kind):
         return _group(typing.cast(type, kind), value, name, place)
     if typing.get_origin(kind) is Annotated:
         kind = typing.get_args(kind)[0]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        if all(map(dataclasses.is_dataclass, arguments)):
-            return _group(_tagged(arguments, value, name, place), value, name, place)
         for each in arguments:
             with contextlib.suppress(UserError):
                 return typed(each, value, name, place)
@@ -69,9 +70,8 @@ def _group(group: type, value: Any, name: str, place: str) -> Any:
     return group(**{key: each for key, each in given.items() if fields[key].init})
 
 
-def _tagged(groups: tuple[type, ...], value: Any, name: str, place: str) -> type:
+def _tagged(kinds: Mapping[str, type], value: Any, name: str, place: str) -> type:
     """The one of several dataclasses whose `kind` the value says."""
-    kinds = {group.kind: group for group in groups}  # type: ignore[attr-defined]
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in kinds:
         raise UserError(f"{place}: {name}.kind is {_shown(kind)}; it must be {listed([*kinds])}")

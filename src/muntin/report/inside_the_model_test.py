@@ -1,8 +1,8 @@
 import pytest
 import torch
-from torch import nn
 
 from muntin.errors import UserError
+from muntin.models.convnext import ConvNeXt, ConvNeXtConfig
 from muntin.models.swin import Swin, SwinConfig
 from muntin.models.swin_v2 import SwinV2, SwinV2Config
 from muntin.models.vit import ViT, ViTConfig
@@ -71,9 +71,10 @@ def test_attention_shows_a_plain_and_a_shifted_block_of_the_same_query(swin):
     assert (shifted.cell, shifted.shift, shifted.seen) == ((4, 4), (2, 2), ((2, 6), (2, 6)))
 
 
-def test_a_grid_of_one_window_has_no_shifted_block(swin):
-    (only,) = lens.attention(swin, torch.randn(1, 16, 16))
-    assert (only.window, only.shift) == ((4, 4), (0, 0))
+def test_a_grid_of_one_window_has_no_shifted_block_and_shows_the_last_one(swin):
+    first, last = lens.attention(swin, torch.randn(1, 16, 16))
+    assert (first.name, last.name) == ("stage 1, block 1", "stage 1, block 2")
+    assert {(one.window, one.shift) for one in (first, last)} == {((4, 4), (0, 0))}
 
 
 def test_a_cell_outside_the_grid_is_refused(swin):
@@ -86,11 +87,11 @@ def test_a_stage_that_is_not_there_is_refused(swin):
         lens.attention(swin, torch.randn(1, 32, 32), level=2)
 
 
-def test_a_model_without_blocks_has_nothing_to_show():
-    linear = nn.Linear(2, 2)
-    assert lens.amplitudes(linear, torch.randn(1, 2)) == []
-    assert lens.attention(linear, torch.randn(1, 2)) == []
-    assert lens.position_bias(linear) == []
+def test_a_model_without_attention_has_amplitudes_alone():
+    model = ConvNeXt(ConvNeXtConfig(dims=(8, 16), depths=(1, 2)))
+    assert [name for name, _ in lens.amplitudes(model, torch.randn(1, 3, 32, 32))] == ["1.1", "2.1", "2.2"]
+    assert lens.attention(model, torch.randn(3, 32, 32)) == []
+    assert lens.position_bias(model) == []
 
 
 def test_attention_of_all_tokens_is_shown_over_the_whole_grid():

@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
+from muntin.draw.pixels import from_tensor
 from muntin.models.swin_v2 import SwinV2, SwinV2Config
-from muntin.report import Page, Tile, pictures, sections
+from muntin.report import Page, Tile, sections
 from muntin.report import inside_the_model as lens
 from muntin.report.markup import VOID
 
@@ -36,7 +37,7 @@ def html(tmp_path_factory):
     torch.manual_seed(0)
     config = SwinV2Config(in_chans=1, dim=8, depths=(2, 2), heads=(2, 4), window=(4, 4))
     model, images = SwinV2(config), torch.randn(6, 1, 32, 32)
-    shown = [pictures.from_tensor(image, [0.5], [0.25]) for image in images]
+    shown = [from_tensor(image, [0.5], [0.25]) for image in images]
     rows = [{"epoch": 0, "split": "train", "loss": 1.0, "lr": 1e-3}, {"epoch": 0, "split": "val", "top1": 0.5}]
     classes = [EVIL, "b", "c"]
     folder = tmp_path_factory.mktemp("run")

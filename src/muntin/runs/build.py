@@ -4,82 +4,90 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from muntin import catalog
 from muntin.data import (
     Loader,
-    MaskGenerator,
-    Prepare,
     Source,
     Splits,
     Subset,
-    eval_transform,
     few_labels,
     make_mixing,
     open_data,
     train_transform,
-    unprepared,
 )
 from muntin.engine import parallel
-from muntin.errors import UserError, sides
-from muntin.models.backbone import Backbone
-from muntin.ops.windows import Size
-from muntin.recipes import ModelChoice, Recipe
-from muntin.tasks import (
-    Classification,
-    Classifier,
-    Distillation,
-    DistillationChoice,
-    SimMIM,
-    hard_distillation,
-    soft_distillation,
-)
+from muntin.recipes.recipe import Recipe
+from muntin.tasks import Classifier
+from muntin.tasks.task import About
 from muntin.weights.class_map import read_class_map
-from muntin.weights.create import as_published, create_model
+from muntin.weights.create import as_published
 from muntin.weights.load import load_weights
 
-from .teacher import find_teacher
-
-Task = Classification | SimMIM
+from .resolve import check_adopted, for_pictures
+from .trained import load_trained
 
 
 class Parts(NamedTuple):
     """What a recipe stands for."""
 
-    task: Task
+    task: Any  # a `Task`, on the device
     train: Loader
     val: Loader | None  # this process's share; None: nothing is held out
     loaded: str  # what became of the tensors of the weights; empty without weights
-    teacher: str = ""  # who teaches, in words; empty without a teacher
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """() for SimMIM."""
+        """() where the task needs no labels."""
         return self.train.source.classes
 
-    @property
-    def backbone(self) -> Backbone:
-        return (self.task.model if isinstance(self.task, Classification) else self.task).backbone
-
     def list_bad_files(self, out: Path) -> None:
-        """Keep lists of pictures that cannot be read in `out`, from now on; those already there count."""
+        """Keep lists of samples that cannot be read in `out`, from now on; those already there count."""
         self.train.bad.list_in(out / "bad_files.txt")
         if self.val:
             self.val.bad.list_in(out / "bad_val_files.txt")
 
 
+class Chosen:
+    """The model that a recipe chooses, with the weights it starts from: a `Models` of `tasks.task`."""
+
+    def __init__(self, recipe: Recipe):
+        self.name, self._recipe = recipe.model.name, recipe
+        self.loaded = ""  # what became of the tensors of the weights
+
+    def classifier(self, num_classes: int) -> Classifier:
+        """With fresh weights drawn from the global generator, then the recipe's weights loaded into it."""
+        choice, inputs = self._recipe.model, self._recipe.inputs
+        fields = {"in_chans": len(inputs.mean), **choice.config, **for_pictures(choice, inputs)}
+        model = catalog.build_classifier(choice.name, num_classes, fields, choice.drop_path_rate, choice.dropout)
+        if choice.head_scale != 1:
+            model.reset_classifier(model.num_classes, choice.head_scale)
+        if choice.weights:
+            rows = read_class_map(choice.class_map) if choice.class_map else ()
+            assumed = as_published(choice.name, choice.config)
+            report = load_weights(
+                model, choice.weights, replace_head=True, class_rows=rows, resize="auto", assumed=assumed
+            )
+            self.loaded = str(report)
+            check_adopted(choice, model.backbone)
+        return model
+
+
 def build(recipe: Recipe, device: torch.device) -> Parts:
     """Task and data. Raises UserError for everything in the recipe that cannot work, before anything is written."""
     source, held_out = _sources(recipe)
-    task, loaded, teacher = _task(recipe, source.classes)
-
+    models = Chosen(recipe)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.training.seed)
+        about = About(recipe.name, source.classes, recipe.inputs)
+        task: Any = recipe.task.build(models, about, partial(load_trained, seed=recipe.training.seed))
     loader = partial(
         Loader,
-        prepare=_prepare(recipe, task),
+        prepare=task.prepare,
+        collate=task.collate,
         seed=recipe.training.seed,
         workers=recipe.training.workers,
         rank=parallel.rank(),
@@ -89,25 +97,25 @@ def build(recipe: Recipe, device: torch.device) -> Parts:
     train = loader(
         source,
         train_transform(recipe.inputs, recipe.augment),
-        training=True,
         batch_size=recipe.training.micro_batch(parallel.world()),
         shuffle=True,
         drop_last=True,
+        training=True,
         mixing=make_mixing(recipe.augment, len(source.classes)),
         repeats=recipe.augment.repeats,
     )
     val = None
     if held_out:
-        val = loader(held_out, eval_transform(recipe.inputs), batch_size=recipe.data.val_batch_size)
-    return Parts(task.to(device), train, val, loaded, teacher)
+        val = loader(held_out, recipe.inputs.eval_transform(), batch_size=recipe.data.val_batch_size)
+    for companion in task.companions().values():
+        companion.to(device)
+    return Parts(task.to(device), train, val, models.loaded)
 
 
 def _sources(recipe: Recipe) -> Splits:
-    """The pictures to train on and those held out, as many as the recipe wants."""
+    """The samples to train on and those held out, as many as the recipe wants."""
     data = recipe.data
-    train, val = open_data(
-        data.path, labelled=recipe.task.kind != "simmim", val_share=data.val_share, seed=data.split_seed
-    )
+    train, val = open_data(data.path, labelled=recipe.task.labelled, val_share=data.val_share, seed=data.split_seed)
     if data.labels_per_class:
         train = few_labels(train, data.labels_per_class, data.split_seed)
     return Splits(_limited(train, data.limit), val and _limited(val, data.limit))
@@ -116,81 +124,3 @@ def _sources(recipe: Recipe) -> Splits:
 def _limited(source: Source, limit: int) -> Source:
     count = len(source)
     return Subset(source, [i * count // limit for i in range(limit)]) if 0 < limit < count else source
-
-
-def _task(recipe: Recipe, classes: tuple[str, ...]) -> tuple[Task, str, str]:
-    """The task (of no classes: SimMIM), fresh weights drawn from the recipe's seed; what it took from given ones; who
-    teaches."""
-    learnt: Any = recipe.task
-    choice, taught_by = recipe.model, ""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.training.seed)
-        model = create_model(
-            choice.name,
-            num_classes=len(classes),
-            drop_path_rate=choice.drop_path_rate,
-            dropout=choice.dropout,
-            in_chans=len(recipe.inputs.mean),
-            **choice.config,
-            **_from_pictures(recipe),
-        )
-        if choice.head_scale != 1:
-            model.reset_classifier(model.num_classes, choice.head_scale)
-        task: Task
-        if recipe.task.kind == "simmim":
-            task = SimMIM(model.backbone, learnt.target_window)
-        elif recipe.task.kind == "distillation":
-            teacher, taught_by = find_teacher(recipe, classes)
-            task = _distillation(learnt, model, teacher)
-        else:
-            task = Classification(model, learnt.loss)
-    loaded = ""
-    if choice.weights:
-        rows = read_class_map(choice.class_map) if choice.class_map else ()
-        assumed = as_published(choice.name, choice.config)
-        loaded = str(
-            load_weights(model, choice.weights, replace_head=True, class_rows=rows, resize="auto", assumed=assumed)
-        )
-        _check_adopted(choice, model.backbone)
-    if isinstance(task, SimMIM):
-        task.norm.load_state_dict(model.readout.norm.state_dict())
-        _check_divides(recipe, task.stride)
-    return task, loaded, taught_by
-
-
-def _check_adopted(choice: ModelChoice, backbone: Backbone) -> None:
-    """What weights decide must not be asked for otherwise: the model would compute something else than is said."""
-    for name in choice.config.keys() & set(catalog.entry(choice.name).family.decided):
-        asked, told = choice.config[name], getattr(backbone.config, name)
-        if asked != told:
-            raise UserError(f"--{name.replace('_', '-')} is {asked}, and {choice.weights} needs {told}; leave it out")
-
-
-def _from_pictures(recipe: Recipe) -> dict[str, Any]:
-    """Learned positions are learned for the cells of the recipe's own pictures, unless it sets them."""
-    choice = recipe.model
-    config, family = catalog.build_config(choice.name, choice.config), catalog.entry(choice.name).family
-    fields = family.for_pictures(config, recipe.inputs.image_size)
-    return {name: value for name, value in fields.items() if name not in choice.config}
-
-
-def _distillation(choice: DistillationChoice, model: Classifier, teacher: nn.Module) -> Distillation:
-    soft = partial(soft_distillation, temperature=choice.temperature, normalisation=choice.normalisation)
-    imitate = soft if choice.imitate == "soft" else hard_distillation
-    return Distillation(model, teacher, imitate=imitate, token=choice.token, alpha=choice.alpha, loss=choice.loss)
-
-
-def _prepare(recipe: Recipe, task: Task) -> Prepare:
-    """What the task does to a sample after the transforms."""
-    if not isinstance(task, SimMIM):
-        return unprepared
-    size, learnt = recipe.inputs.image_size, cast(Any, recipe.task)
-    return MaskGenerator(size, learnt.mask_patch, task.backbone.strides[0], learnt.mask_ratio).prepare
-
-
-def _check_divides(recipe: Recipe, stride: Size) -> None:
-    """SimMIM's decoder paints whole cells of the coarsest level."""
-    size = recipe.inputs.image_size
-    if any(side % cell for side, cell in zip(size, stride)):
-        given, needed = " x ".join(map(str, size)), sides(stride)
-        raise UserError(f"image_size is {given}; SimMIM with {recipe.model.name} needs multiples of {needed} pixels")

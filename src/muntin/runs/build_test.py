@@ -111,6 +111,6 @@ def test_positions_are_learned_for_the_cells_that_the_pictures_have(name, fields
     recipe = get("digits")
     model = ModelChoice(name=name, config={"dim": 16, "depth": 1, "heads": 2} | fields)
     recipe = replace(recipe, model=model, inputs=replace(recipe.inputs, image_size=size))
-    backbone = build(recipe, torch.device("cpu")).backbone
+    backbone = build(recipe, torch.device("cpu")).task.parts()["backbone"]
     assert backbone.config.grid == grid
     assert backbone.embed(torch.zeros(1, 1, *size)).shape[1:-1] == grid

@@ -13,12 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from muntin.data import Loader, eval_transform
+from muntin.data import Loader
 from muntin.engine import Schedule
-from muntin.models import Swin
 from muntin.recipes.digits import digits_finetune, digits_simmim
 from muntin.recipes.recipe import ModelChoice, Recipe
-from muntin.tasks import Classification
 
 from .demo_report import write_demo_report
 from .folder import check_folder, open_folder, save_task, write_json
@@ -80,7 +78,7 @@ def tell(pretraining: Recipe, finetuning: Recipe, out: Path, overwrite: bool = F
         "seconds": clock.all(),
         "report": str(out / "report.html"),
     }
-    save_task(full.parts.task, full.recipe, full.parts.classes, out / "model")
+    save_task(full.parts.task, full.recipe, out / "model")
     write_json(out / "summary.json", summary)
     write_demo_report(out, summary, pretrained, few, full, v1)
     print(_closing(out, summary))
@@ -117,9 +115,7 @@ def _transfer(trained: Finished, start: Path, out: Path) -> dict[str, float]:
     The moved weights are saved in `start`; the short fine-tune is a run in `out`.
     """
     recipe, task = trained.recipe, copy.deepcopy(trained.parts.task)
-    assert isinstance(task, Classification)
-    backbone: Swin = task.model.backbone  # type: ignore[assignment]
-    backbone.set_window(WINDOW)
+    task.parts()["backbone"].set_window(WINDOW)
     moved = replace(
         recipe,
         model=ModelChoice(weights=str(start), from_scratch=False, drop_path_rate=recipe.model.drop_path_rate),
@@ -129,9 +125,9 @@ def _transfer(trained: Finished, start: Path, out: Path) -> dict[str, float]:
     )
     val = trained.parts.val
     assert val is not None
-    without = measure(task, Loader(val.source, eval_transform(moved.inputs), batch_size=val.batch_size))["top1"]
+    without = measure(task, Loader(val.source, moved.inputs.eval_transform(), batch_size=val.batch_size))["top1"]
     print(f"top-1 {trained.summary['top1']:.2%} as trained, {without:.2%} after the move; now a short fine-tune")
-    save_task(task, replace(moved, model=recipe.model), trained.parts.classes, start)
+    save_task(task, replace(moved, model=recipe.model), start)
     after = carry_out(moved, out).summary["top1"]
     return {"trained": trained.summary["top1"], "without": without, "with": after}
 

@@ -9,7 +9,7 @@ from typing import Any
 from muntin.engine import environment
 from muntin.report import Page, Tile, sections
 
-from .report import add_insides, add_predictions, add_reconstructions
+from .report import add_answers, add_insides
 from .run import Finished
 
 
@@ -19,7 +19,7 @@ def write_demo_report(
     """Write the one report.html of the whole story into `out`."""
     labels = summary["labels_per_class"]
     minutes, seconds = divmod(round(summary["seconds"]["total"]), 60)
-    preprocess, task, val = full.recipe.inputs, full.parts.task, full.parts.val
+    task, val = full.parts.task, full.parts.val
     assert val is not None  # digits bring a part of their own to hold out
     page = Page("Swin V2 on digits", f"Pre-trained, fine-tuned and transferred in {minutes} min {seconds} s.")
     page.tiles(
@@ -31,7 +31,7 @@ def write_demo_report(
             Tile("time", f"{minutes} min {seconds} s"),
         ]
     )
-    add_reconstructions(page, pretrained.parts.task, pretrained.parts.train, preprocess)
+    add_answers(page, pretrained.parts.task, pretrained.parts.train.source, pretrained.recipe)
     sections.comparison(
         page,
         {name: run.summary["top1"] for name, run in few.items()} | {"all 4,000 labels": summary["top1"]},
@@ -41,8 +41,8 @@ def write_demo_report(
     )
     sections.curves(page, {name: run.history for name, run in (few | {"all labels": full, "Swin V1": v1}).items()})
     sections.transfer(page, _rows(summary["transfer"]))
-    add_predictions(page, task, val.source, preprocess)
-    add_insides(page, {"Swin V1": v1.parts.task, "Swin V2": task}, val.source, preprocess)
+    add_answers(page, task, val.source, full.recipe)
+    add_insides(page, {"Swin V1": v1.parts.task, "Swin V2": task}, val.source, full.recipe)
     sections.recipe(page, dataclasses.asdict(full.recipe))
     sections.environment(page, environment())
     sections.files(page, out)

@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from muntin.data import Source
 from muntin.engine import checkpoint, environment
 from muntin.errors import RunError, UserError
+from muntin.ops.fast.choice import BEFORE_THE_TABLE, Choice, in_use
 from muntin.recipes import MAY_CHANGE, Recipe, differences, read_recipe, to_json
-from muntin.tasks import Classification
 from muntin.weights.folder import save_model
 
 from .build import Parts
@@ -112,7 +110,21 @@ def open_folder(out: Path, recipe: Recipe) -> None:
     except OSError as error:
         raise UserError(f"{out} cannot be made: {error.strerror}; choose another --out") from None
     _write(out / "recipe.json", to_json(recipe))
-    write_json(out / "environment.json", environment())
+    write_json(out / "environment.json", environment() | {"tuned_code": in_use().to_dict()})
+
+
+def read_choice(out: Path) -> Choice:
+    """Where the run in `out` began to use tuned code; it goes on so, also on another processor or with another table.
+
+    Raises UserError where environment.json is damaged.
+    """
+    try:
+        values = json.loads((out / "environment.json").read_text(encoding="utf-8"))
+        return Choice.from_dict(values["tuned_code"]) if "tuned_code" in values else BEFORE_THE_TABLE
+    except FileNotFoundError:  # no run, which others will say, or one that lost what nobody needed before the table
+        return BEFORE_THE_TABLE
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{out / 'environment.json'} is damaged; start a new run") from None
 
 
 @contextlib.contextmanager
@@ -146,16 +158,17 @@ def new_run(out: Path, recipe: Recipe) -> Iterator[Callable[[], None]]:
         forget_old()
 
 
-def save_task(task: nn.Module, recipe: Recipe, classes: tuple[str, ...], folder: Path) -> None:
-    """The model of a task for use and for fine-tuning, with class names and preprocessing."""
-    model, kind = (task.model, "classifier") if isinstance(task, Classification) else (task, "simmim")
+def save_task(task: Any, recipe: Recipe, folder: Path) -> None:
+    """The model of a task for use and for fine-tuning, with class names and inputs."""
+    model = task.keeps()
     save_model(
         folder,
         recipe.model.name,
         model,
-        kind=kind,
-        classes=classes,
-        preprocess=recipe.inputs.to_dict(),
+        kind=model.kind,
+        classes=task.classes,
+        inputs=recipe.inputs.to_dict(),
+        task=task.answering(),
     )
 
 

@@ -7,9 +7,19 @@ from types import SimpleNamespace
 import pytest
 
 from muntin.errors import RunError, UserError
+from muntin.ops.fast.choice import BEFORE_THE_TABLE, CASES, Choice, use
 from muntin.recipes import get
 from muntin.runs.build import Parts
-from muntin.runs.folder import check_folder, check_same, check_same_data, new_run, open_folder, settle, write_data
+from muntin.runs.folder import (
+    check_folder,
+    check_same,
+    check_same_data,
+    new_run,
+    open_folder,
+    read_choice,
+    settle,
+    write_data,
+)
 
 
 def test_free_name_is_accepted_and_not_created(tmp_path):
@@ -47,6 +57,28 @@ def test_resuming_allows_what_changes_no_number(tmp_path):
     check_same(replace(recipe, training=replace(recipe.training, workers=7)), tmp_path / "run")
     with pytest.raises(UserError, match=r"other values of optim\.lr"):
         check_same(replace(recipe, optim=replace(recipe.optim, lr=1.0)), tmp_path / "run")
+
+
+def test_a_run_folder_holds_where_tuned_code_is_used(tmp_path):
+    here = Choice("here", frozenset(CASES[:3]))
+    with use(here):
+        open_folder(tmp_path / "run", get("digits"))
+    assert read_choice(tmp_path / "run") == here
+
+
+def test_runs_from_before_the_table_go_on_as_they_began(tmp_path):
+    (tmp_path / "environment.json").write_text('{"torch": "2.11"}')
+    assert read_choice(tmp_path) == BEFORE_THE_TABLE
+    assert read_choice(tmp_path / "without environment.json") == BEFORE_THE_TABLE
+
+
+@pytest.mark.parametrize(
+    "text", ['{"tuned_code": 5}', '{"tuned_code": {"name": "avx2"}}', '{"tuned_code": []}', '{"tuned']
+)
+def test_a_damaged_choice_is_no_choice(text, tmp_path):
+    (tmp_path / "environment.json").write_text(text)
+    with pytest.raises(UserError, match=r"environment\.json is damaged"):
+        read_choice(tmp_path)
 
 
 def test_sentences_after_a_failed_run_do_not_point_at_each_other(tmp_path):

@@ -1,4 +1,4 @@
-"""A look at the first pictures before a run writes anything: can they be read, does the model take them?"""
+"""A look at the first samples before a run writes anything: can they be read, does the model take them?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .build import Parts
 
 
 def probe(parts: Parts, device: torch.device, number_format: precision.Precision) -> None:
-    """Read a first batch of each part of the data and take one picture of each through the task.
+    """Read a first batch of each part of the data and take one sample of each through the task.
 
     Raises UserError on every process when one cannot, so that none is left waiting. Draws no random number of the
     global generators, and changes nothing but that the task is in eval mode.
@@ -20,10 +20,8 @@ def probe(parts: Parts, device: torch.device, number_format: precision.Precision
     try:
         with torch.no_grad(), precision.autocast(device, number_format):
             for loader in filter(None, (parts.train, parts.val)):
-                for batch in loader.epoch(0):
-                    inputs, target = ({name: all[:1] for name, all in part.items()} for part in batch[:2])
-                    task.losses(to_device(batch._replace(inputs=inputs, target=target), device))
-                    break
+                if (batch := next(iter(loader.epoch(0)), None)) is not None:
+                    task.losses(to_device(batch.first(), device))
     except UserError as error:
         failure = error
     parallel.agree(failure, UserError("the first pictures of another process cannot be used; its message says why"))

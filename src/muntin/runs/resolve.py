@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from muntin import catalog
-from muntin.data import PictureInput, inputs_from
+from muntin.data import Inputs, inputs_from
+from muntin.data.transforms.inputs import IMAGENET_MEAN, IMAGENET_STD
 from muntin.errors import UserError
 from muntin.models.backbone import Backbone
 from muntin.recipes import ModelChoice, Recipe
@@ -18,7 +19,7 @@ from muntin.weights.load import weights_file
 def resolve(recipe: Recipe) -> Recipe:
     """The recipe with a model, its weights' own where it names none, but for what the recipe sets itself.
 
-    Mean and std come with weights of other channels than ImageNet's; so does what training fixed in them for good.
+    Mean and std come with weights of other channels than ImageNet's; the scale of the log-CPB with those of a Swin V2.
     Raises UserError where data, weights or model are missing, and where the weights' channels are not the pictures'.
     """
     model = recipe.model
@@ -41,7 +42,7 @@ def resolve(recipe: Recipe) -> Recipe:
         return recipe
     recipe = replace(recipe, inputs=_pictures(recipe, saved))
     model = _named(model, saved)
-    return replace(recipe, model=_kept(model, recipe.inputs.image_size, saved))
+    return replace(recipe, model=_as_trained(model, recipe.inputs, saved))
 
 
 def with_own_model(model: ModelChoice) -> ModelChoice:
@@ -72,14 +73,31 @@ def resolve_again(recipe: Recipe, begun: Recipe) -> Recipe:
 
 
 def with_settings(recipe: Recipe, backbone: Backbone) -> Recipe:
-    """The recipe with what the weights told and no tensor of a checkpoint holds."""
+    """The recipe with what the weights decided and no tensor of a checkpoint holds, such as the scale of a V2's log-CPB
+    and a ViT's GELU.
+    """
     model = recipe.model
     if not model.weights:
         return recipe
-    asked = catalog.build_config(model.name, model.config)
-    decided = {name: getattr(backbone.config, name) for name in catalog.entry(model.name).family.decided}
-    differing = {name: value for name, value in decided.items() if value != getattr(asked, name)}
-    return replace(recipe, model=model.with_config(**differing))
+    asked, decided = catalog.build_config(model.name, model.config), catalog.entry(model.name).family.decided
+    adopted = {name: getattr(backbone.config, name) for name in decided}
+    adopted = {name: value for name, value in adopted.items() if value != getattr(asked, name)}
+    return replace(recipe, model=model.with_config(**adopted))
+
+
+def check_adopted(model: ModelChoice, backbone: Backbone) -> None:
+    """What weights decide must not be asked for otherwise: the model would compute something else than is said."""
+    for name in catalog.entry(model.name).family.decided:
+        asked, told = model.config.get(name), getattr(backbone.config, name)
+        if asked is not None and asked != told:
+            raise UserError(f"--{name.replace('_', '-')} is {asked}, and {model.weights} needs {told}; leave it out")
+
+
+def for_pictures(model: ModelChoice, inputs: Inputs) -> dict[str, Any]:
+    """Learned positions are learned for the cells of the recipe's own pictures, unless it sets them."""
+    config = catalog.build_config(model.name, model.config)
+    fields = catalog.entry(model.name).family.for_pictures(config, inputs.image_size)
+    return {name: value for name, value in fields.items() if name not in model.config}
 
 
 def _saved(model: ModelChoice) -> dict[str, Any] | None:
@@ -97,12 +115,12 @@ def _saved(model: ModelChoice) -> dict[str, Any] | None:
     return saved | {"config": {key: _tuples(value) for key, value in saved["config"].items()}}
 
 
-def _pictures(recipe: Recipe, saved: dict[str, Any]) -> PictureInput:
-    """The recipe's preprocessing. Weights of other channels bring mean and std where it has ImageNet's."""
+def _pictures(recipe: Recipe, saved: dict[str, Any]) -> Inputs:
+    """The recipe's inputs. Weights of other channels bring mean and std where it has ImageNet's."""
     chosen, channels = recipe.inputs, saved["config"].get("in_chans", 3)
     if channels == len(chosen.mean):
         return chosen
-    trained = _normalised_as(chosen, inputs_from(saved["preprocess"]))
+    trained = _normalised_as(chosen, inputs_from(saved["inputs"]))
     if channels == len(trained.mean):
         return trained
     raise UserError(
@@ -111,29 +129,30 @@ def _pictures(recipe: Recipe, saved: dict[str, Any]) -> PictureInput:
     )
 
 
-def _normalised_as(chosen: PictureInput, trained: PictureInput) -> PictureInput:
+def _normalised_as(chosen: Inputs, trained: Inputs) -> Inputs:
     """`chosen` with mean and std of `trained`, unless it has its own: others than ImageNet's."""
-    has_own = (chosen.mean, chosen.std) != (PictureInput.mean, PictureInput.std)
+    has_own = (chosen.mean, chosen.std) != (IMAGENET_MEAN, IMAGENET_STD)
     return chosen if has_own else replace(chosen, mean=trained.mean, std=trained.std)
 
 
 def _differing(saved: dict[str, Any]) -> dict[str, Any]:
     """How the saved model differs from its published variant, as `ModelChoice.config`."""
     config = {key: value for key, value in saved["config"].items() if key not in FROM_PICTURES}
-    for field in config.keys() & catalog.entry(saved["model"]).family.squares:
-        if len(set(sizes := config[field])) == 1 and isinstance(sizes[0], tuple):
-            config[field] = sizes[0]  # saved stage by stage, and the same for all
+    if len(set(config.get("window", ()))) == 1 and isinstance(config["window"][0], tuple):
+        config["window"] = config["window"][0]  # saved stage by stage, and the same for all
     return config
 
 
-def _kept(model: ModelChoice, image_size: tuple[int, int], saved: dict[str, Any]) -> ModelChoice:
-    """The choice with what training fixed in the weights, where a model of its own would have it otherwise."""
-    family, before = catalog.entry(model.name).family, catalog.build_config(saved["model"], saved["config"])
-    if catalog.entry(saved["model"]).family is not family:
+def _as_trained(model: ModelChoice, inputs: Inputs, saved: dict[str, Any]) -> ModelChoice:
+    """The choice with what its weights need to stay what they are in it: a Swin V2 that gets other windows than in its
+    training keeps those as the scale of its log-CPB.
+    """
+    entry, before = catalog.entry(model.name), catalog.entry(saved["model"])
+    if before.family is not entry.family:
         return model
-    trained_size = inputs_from(saved["preprocess"]).image_size if saved["preprocess"] else None
-    config = catalog.build_config(model.name, model.config)
-    return model.with_config(**family.kept(config, image_size, before, trained_size))
+    config, had = (catalog.build_config(m, c) for m, c in ((model.name, model.config), (before.name, saved["config"])))
+    trained_on = inputs_from(saved["inputs"]).image_size if saved["inputs"] else None
+    return model.with_config(**entry.family.kept(config, inputs.image_size, had, trained_on))
 
 
 def _tuples(value: Any) -> Any:

@@ -23,7 +23,7 @@ def weights(tmp_path):
     )
     model.backbone.set_window((6, 6))
     preprocess = get("digits").inputs.to_dict()
-    save_model(tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), preprocess=preprocess)
+    save_model(tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), inputs=preprocess)
     return str(tmp_path)
 
 
@@ -66,7 +66,7 @@ def test_log_cpb_keeps_the_windows_it_was_really_trained_with(name, size, traine
     model = create_model("swin_v2_tiny_window8", num_classes=2, window=(4, 4), **config)
     pictures = replace(get("finetune").inputs, image_size=(size, size))
     save_model(
-        tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), preprocess=pictures.to_dict()
+        tmp_path, "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), inputs=pictures.to_dict()
     )
     as_trained = choose(get("finetune"), name=name, weights=str(tmp_path), config={"window": (4, 4)} | config)
     as_trained = replace(as_trained, inputs=pictures)
@@ -98,9 +98,7 @@ def vit_weights(tmp_path):
         "vit_tiny_patch16", num_classes=10, in_chans=1, dim=16, depth=1, heads=2, grid=(1, 1), gelu="erf"
     )
     preprocess = get("digits").inputs.to_dict()
-    save_model(
-        tmp_path, "vit_tiny_patch16", model, kind="classifier", classes=tuple("0123456789"), preprocess=preprocess
-    )
+    save_model(tmp_path, "vit_tiny_patch16", model, kind="classifier", classes=tuple("0123456789"), inputs=preprocess)
     return str(tmp_path)
 
 
@@ -113,11 +111,13 @@ def vit(weights, **fields):
 def test_a_field_that_the_weights_decide_is_not_silently_overruled(vit_weights):
     with pytest.raises(UserError, match=r"--gelu is tanh, and .* needs erf; leave it out"):
         build(resolve(vit(vit_weights, gelu="tanh")), torch.device("cpu"))
-    assert build(resolve(vit(vit_weights, gelu="erf")), torch.device("cpu")).backbone.config.gelu == "erf"
+    assert (
+        build(resolve(vit(vit_weights, gelu="erf")), torch.device("cpu")).task.parts()["backbone"].config.gelu == "erf"
+    )
 
 
 def test_a_run_goes_on_with_what_its_weights_told(vit_weights):
     recipe = resolve(vit(vit_weights))
-    begun = with_settings(recipe, build(recipe, torch.device("cpu")).backbone)
+    begun = with_settings(recipe, build(recipe, torch.device("cpu")).task.parts()["backbone"])
     assert begun.model.config["gelu"] == "erf"
     assert resolve_again(vit(vit_weights), begun) == resolve_again(vit(vit_weights, gelu="erf"), begun) == begun

@@ -23,6 +23,7 @@ from muntin.engine import FitResult, fit, parallel
 from muntin.engine.disk_errors import writing
 from muntin.engine.interruption import terminable
 from muntin.errors import RunError, UserError
+from muntin.ops.fast import choice
 from muntin.recipes import Recipe, hash_of_run, read_recipe, recipe_hash
 
 from .build import Parts, build
@@ -32,6 +33,7 @@ from .folder import (
     check_same,
     check_same_data,
     new_run,
+    read_choice,
     save_task,
     settle,
     write_data,
@@ -58,7 +60,7 @@ def run(
     with silence(quiet), threads(recipe.training.threads):
         finished = carry_out(recipe, Path(out), resume=resume, overwrite=overwrite)
         if parallel.rank() == 0:
-            print(_closing(finished.recipe, finished.summary, Path(out)))
+            print(_closing(finished, Path(out)))
     return finished.summary
 
 
@@ -99,9 +101,9 @@ class Finished(NamedTuple):
 
 
 def carry_out(recipe: Recipe, out: Path, *, resume: bool = False, overwrite: bool = False) -> Finished:
-    """What `run` does, up to its closing words, with everything still in hand."""
+    """What `run` does, up to its closing words. Returns the trained task, its data, its history and its summary."""
     start, device = time.perf_counter(), parallel.setup()
-    with terminable(), _lost_process(), _alone_in(out):
+    with terminable(), _lost_process(), _alone_in(out), _tuned_code(out, resume):
         check_folder(out, resume=resume, overwrite=overwrite)
         if resume:
             recipe, parts = _prepare_again(recipe, device, out)
@@ -115,7 +117,7 @@ def carry_out(recipe: Recipe, out: Path, *, resume: bool = False, overwrite: boo
         summary = _summary(recipe, parts, result, out) | {"seconds": round(time.perf_counter() - start, 1)}
         if main:
             with writing("the trained model and its report", out):
-                save_task(result.task, recipe, parts.classes, out / "model")
+                save_task(result.task, recipe, out / "model")
                 write_json(out / "summary.json", summary)
                 write_report(out, recipe, parts, result.history, summary)
         parallel.barrier()
@@ -138,12 +140,19 @@ def _alone_in(out: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _tuned_code(out: Path, resume: bool) -> Iterator[None]:
+    """Every process uses tuned code where process 0 does, and a run that goes on where it did before."""
+    with choice.use(parallel.of_first(read_choice(out) if resume else choice.in_use())):
+        yield
+
+
 def _prepare(recipe: Recipe, device: torch.device) -> tuple[Recipe, Parts]:
-    """The resolved recipe and its parts, tried on the first pictures."""
+    """The resolved recipe and its parts, tried on the first samples."""
     recipe = resolve(recipe)
     parts = build(recipe, device)
     probe(parts, device, recipe.training.precision)
-    return with_settings(recipe, parts.backbone), parts
+    return with_settings(recipe, parts.task.parts()["backbone"]), parts
 
 
 def _prepare_again(recipe: Recipe, device: torch.device, out: Path) -> tuple[Recipe, Parts]:
@@ -157,7 +166,7 @@ def _prepare_again(recipe: Recipe, device: torch.device, out: Path) -> tuple[Rec
 
 
 def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
-    val, by = parts.val, "loss" if recipe.task.kind == "simmim" else "top1"
+    val = parts.val
     begun = resume or parallel.rank() > 0  # process 0 alone makes the folder
     with contextlib.nullcontext(lambda: None) if begun else new_run(out, recipe) as forget_old:
         if not begun:
@@ -167,7 +176,7 @@ def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
 
         def on_save(task: nn.Module, folder: Path) -> None:
             forget_old()
-            save_task(task, recipe, parts.classes, folder / "model")
+            save_task(task, recipe, folder / "model")
 
         return fit(
             parts.task,
@@ -177,8 +186,6 @@ def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
             training=recipe.training,
             out=out,
             evaluate=(lambda task: measure(task, val)) if val else None,
-            best_by=by if val else "",
-            higher_is_better=by == "top1",
             resume=resume,
             recipe=hash_of_run(out) if resume else recipe_hash(recipe),
             on_save=on_save,
@@ -206,7 +213,7 @@ def _summary(recipe: Recipe, parts: Parts, result: FitResult, out: Path) -> dict
         "task": recipe.task.kind,
         "model": recipe.model.name,
         "parameters": sum(p.numel() for p in result.task.parameters()),
-        "epochs": recipe.schedule.epochs,
+        "epochs": max((line["epoch"] for line in result.history), default=0),
         "train_samples": len(parts.train.source),
         "val_samples": len(parts.val.source) - int(result.metrics.get("left_out", 0)) if parts.val else 0,
         "train_loss": next((line["loss"] for line in reversed(result.history) if line["split"] == "train"), None),
@@ -218,31 +225,23 @@ def _summary(recipe: Recipe, parts: Parts, result: FitResult, out: Path) -> dict
 
 def _opening(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> str:
     size = sum(p.numel() for p in parts.task.parameters())
-    height, width = recipe.inputs.image_size
     held_out = f", {len(parts.val.source):,} held out" if parts.val else ""
     kinds = f" in {len(parts.classes)} classes" if parts.classes else " without labels"
     begin = f"{recipe.model.weights}: {parts.loaded}" if parts.loaded else "random, from scratch"
     weights = "those of the checkpoint" if resume else begin
     lines = [
-        f"{recipe.name}: {recipe.model.name} with {size / 1e6:.2f} M parameters, pictures of {height} x {width} pixels",
+        f"{recipe.name}: {recipe.model.name} with {size / 1e6:.2f} M parameters, {recipe.inputs.in_words()}",
         f"data: {recipe.data.path}, {len(parts.train.source):,} pictures{kinds}{held_out}",
         f"weights: {weights}",
-        *([f"teacher: {parts.teacher}"] if parts.teacher else []),
+        *parts.task.opening(),
         f"run folder: {out}",
     ]
     return "\n".join(lines)
 
 
-def _closing(recipe: Recipe, summary: dict[str, Any], out: Path) -> str:
+def _closing(finished: Finished, out: Path) -> str:
     """The result, the report, and the next command to try."""
-    data = recipe.data.path
-    if recipe.task.kind == "simmim":
-        result = f"loss on masked pixels {summary['loss' if 'loss' in summary else 'train_loss']:.4f}"
-        height, width = recipe.inputs.image_size
-        data = data if data == "digits" else "LABELLED_FOLDER"
-        then = f"muntin train finetune --weights {out} --data {data} --image-size {height} {width}"
-    else:
-        count = summary["val_samples"]
-        result = f"top-1 {summary['top1']:.2%} on {count:,} pictures" if count else "no held-out pictures to measure on"
-        then = f"muntin predict {out} {data}" if data == "digits" else f"muntin predict {out} PICTURES"
+    recipe, summary, task = finished.recipe, finished.summary, finished.parts.task
+    then = task.then(str(out), recipe.data.path, recipe.inputs)
+    result = task.closing(summary)
     return f"{result}, {summary['seconds']:.0f} s\nreport: {summary['report']}\nnext: {then}"

@@ -10,6 +10,7 @@ from .distillation import hard_distillation as hard_distillation
 from .distillation import soft_distillation as soft_distillation
 from .index import CHOICES as CHOICES
 from .index import TaskChoice as TaskChoice
+from .masking import MaskGenerator as MaskGenerator
 from .simmim import SimMIM as SimMIM
 from .simmim import SimMIMChoice as SimMIMChoice
 
@@ -22,6 +23,7 @@ __all__ = [
     "Distillation",
     "DistillationChoice",
     "Loss",
+    "MaskGenerator",
     "Renormalised",
     "SimMIM",
     "SimMIMChoice",

@@ -1,68 +1,60 @@
-"""Image classification: the classifier, its loss, its prediction."""
+"""Image classification: the classifier, its loss, its answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muntin.data import Augment, Batch
+from muntin.answers import Classes
+from muntin.data import Augment, Batch, Inputs, stack, unprepared
 from muntin.errors import UserError, unknown
-from muntin.heads import PooledReadout, Readout
+from muntin.evals import ClassesMeter
+from muntin.heads import PooledReadout, Readout, mean_logits
 from muntin.models.backbone import Backbone, Features
 
+from .task import About, Best, Load, Losses, Models, Shown
+
 Loss = Literal["cross_entropy", "binary_cross_entropy"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassificationChoice:
-    """Classes, learnt from labels."""
-
-    kind: Literal["classification"] = field(default="classification", init=False)
-    loss: Loss = "cross_entropy"
-    """Against the labels: softmax cross-entropy, or a yes or no for each class, where any share above 0 is a yes."""
-
-    def check(self, augment: Augment) -> None:
-        """Raise UserError where the loss cannot learn from the targets that this augmentation makes."""
-        check_targets(self.loss, augment)
-
-    def tiny(self) -> ClassificationChoice:
-        """The choice for small pictures and a trial."""
-        return self
-
-
-def check_targets(loss: Loss, augment: Augment) -> None:
-    """Raise UserError for smoothed targets of a loss that takes every share of a class for a yes."""
-    if loss == "binary_cross_entropy" and augment.smoothing:
-        raise UserError(
-            f"binary_cross_entropy counts every class with a share above 0 as present, and smoothing "
-            f"{augment.smoothing:g} gives each class one: set --smoothing 0, or --loss cross_entropy"
-        )
 
 
 class Classifier(nn.Module):
     """A backbone and a readout: images (B, C, H, W) -> logits (B, K), or the pooled vector when num_classes is 0.
 
     readout: makes the module that turns features into logits, from the channels of the coarsest level and the number
-    of classes: a class of `heads`, or a `partial` of one. With a `DistilledReadout` the model gives a pair of logits
-    while it is in training mode.
+    of classes: a class of `heads`, or a `partial` of one. A model of several heads (`DistilledReadout`) gives the tuple
+    of their logits in training mode, for a loss each, and the mean of them in evaluation.
     """
+
+    kind = "classifier"  # of what a model folder holds
 
     def __init__(self, backbone: Backbone, num_classes: int, readout: Callable[[int, int], Readout] = PooledReadout):
         super().__init__()
         self.backbone = backbone
         self.readout = readout(backbone.channels[-1], num_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        by_head = self.by_head(x)
+        return by_head if self.training and self.num_classes and len(by_head) > 1 else mean_logits(by_head)
+
+    def by_head(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The logits of every head by itself, in any mode: images (B, C, H, W) -> (B, K) each."""
         return self.readout(*self.backbone(x))  # type: ignore[operator]
 
     def forward_features(self, x: Tensor) -> Features:
         """Every level of the backbone, and the tokens before them."""
         return self.backbone(x)  # type: ignore[operator]
+
+    def answering(self) -> dict[str, Any]:
+        """The task that this model answers, see `Task.answering`."""
+        return {"kind": ClassificationChoice.kind}
+
+    def parts(self) -> dict[str, nn.Module]:
+        return {"backbone": self.backbone, "head": self.readout}  # type: ignore[dict-item]
 
     def layers(self) -> list[list[nn.Module]]:
         return [*self.backbone.layers(), [self.readout]]
@@ -116,33 +108,119 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class Classification(nn.Module):
     """Trains a classifier against labels, or against the soft targets that mixing makes.
 
-    batch: inputs["image"] (B, C, H, W), and target["soft"] (B, K) or else target["label"] (B,). Label smoothing is part
-    of the soft targets.
-    loss: a name of `LOSSES`.
-    A model that gives a pair of logits in training mode (class head, distillation head) has no teacher here: both heads
-    learn the labels, and the loss is the mean of theirs.
+    batch: inputs "image" (B, C, H, W); target "label" (B,), or "soft" (B, K), of which label smoothing is a part.
+    loss: a name of `LOSSES`. classes: their names. Several heads (class head, distillation head) have no teacher here:
+    all learn the labels, and the loss is the mean of theirs.
     """
 
-    def __init__(self, model: Classifier, loss: str = "cross_entropy"):
+    best = Best("top1", higher=True)
+    shown = (Shown("top1", "top-1"), Shown("top5", "top-5"))
+    answers = "classes"
+    prepare, collate = staticmethod(unprepared), staticmethod(stack)
+
+    def __init__(self, model: Classifier, loss: str = "cross_entropy", classes: tuple[str, ...] = ()):
         super().__init__()
         if loss not in LOSSES:
             raise unknown("loss", loss, LOSSES)
-        self.model, self.loss = model, loss
+        self.model, self.loss, self.classes = model, loss, classes
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    @staticmethod
+    def kept(models: Models, num_classes: int) -> Classifier:
+        """An empty module of what `keeps` gives."""
+        return models.classifier(num_classes)
+
+    @classmethod
+    def for_answering(
+        cls, kept: Classifier, fields: Mapping[str, Any], inputs: Inputs | None, classes: tuple[str, ...]
+    ) -> Classification:
+        """The task of a saved classifier."""
+        return cls(kept, classes=classes)
+
+    def forward(self, batch: Batch) -> Losses:
         return self.losses(batch)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        output = self.model(batch.inputs["image"])
-        losses = [self.label_loss(logits, batch) for logits in (output if isinstance(output, tuple) else [output])]
-        return {self.loss: torch.stack(losses).mean()}
+    def losses(self, batch: Batch) -> Losses:
+        losses = [self.label_loss(logits, batch) for logits in self.logits(batch)]
+        return Losses({self.loss: torch.stack(losses).mean()})
+
+    def logits(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What is judged: the logits (B, K) of every head in training, the model's one answer in evaluation."""
+        by_head = self.model.by_head(batch.inputs["image"])
+        return by_head if self.training else (mean_logits(by_head),)
 
     def label_loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """The loss of one head's logits (B, K) against what the batch says is there."""
-        return LOSSES[self.loss](logits, batch.target["soft"] if "soft" in batch.target else batch.target["label"])
+        target = batch.target
+        return LOSSES[self.loss](logits, target["soft"] if "soft" in target else target["label"])
 
-    def predict(self, batch: Batch) -> dict[str, Tensor]:
-        return {"logits": self.model(batch.inputs["image"]).float()}
+    def answer(self, batch: Batch) -> Classes:
+        by_head = self.model.by_head(batch.inputs["image"])
+        heads = tuple(logits.float() for logits in by_head) if len(by_head) > 1 else ()
+        return Classes(mean_logits(by_head).float(), heads)
+
+    def meter(self) -> ClassesMeter:
+        return ClassesMeter(self.model.num_classes, two_heads=len(self.model.readout.heads()) > 1)
 
     def layers(self) -> list[list[nn.Module]]:
         return self.model.layers()
+
+    def parts(self) -> dict[str, nn.Module]:
+        return self.model.parts()
+
+    def companions(self) -> dict[str, nn.Module]:
+        return {}
+
+    def keeps(self) -> Classifier:
+        return self.model
+
+    def answering(self) -> dict[str, Any]:
+        return self.model.answering()
+
+    def initialise(self) -> None:
+        self.model.initialise()
+
+    def no_weight_decay(self) -> set[str]:
+        return set()
+
+    def opening(self) -> list[str]:
+        return []
+
+    def closing(self, summary: Mapping[str, Any]) -> str:
+        count = summary["val_samples"]
+        return f"top-1 {summary['top1']:.2%} on {count:,} pictures" if count else "no held-out pictures to measure on"
+
+    def then(self, run: str, data: str, inputs: Inputs) -> str:
+        return f"muntin predict {run} {data if data == 'digits' else 'PICTURES'}"
+
+
+def check_targets(loss: Loss, augment: Augment) -> None:
+    """Raise UserError for smoothed targets of a loss that takes every share of a class for a yes."""
+    if loss == "binary_cross_entropy" and augment.smoothing:
+        raise UserError(
+            f"binary_cross_entropy counts every class with a share above 0 as present, and smoothing "
+            f"{augment.smoothing:g} gives each class one: set --smoothing 0, or --loss cross_entropy"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationChoice:
+    """Classes, learnt from labels."""
+
+    kind: Literal["classification"] = field(default="classification", init=False)
+    loss: Loss = "cross_entropy"
+    """Against the labels: softmax cross-entropy, or a yes or no for each class, where any share above 0 is a yes."""
+
+    labelled: ClassVar[bool] = True
+    task: ClassVar[type] = Classification
+
+    def check(self, augment: Augment) -> None:
+        """Raise UserError where the loss cannot learn from the targets that this augmentation makes."""
+        check_targets(self.loss, augment)
+
+    def tiny(self) -> ClassificationChoice:
+        """The choice for small pictures and a trial."""
+        return self
+
+    def build(self, models: Models, about: About, load: Load) -> Classification:
+        """The task with the chosen model, for the classes of the data."""
+        return Classification(models.classifier(len(about.classes)), self.loss, about.classes)

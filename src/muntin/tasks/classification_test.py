@@ -5,7 +5,9 @@ from torch import nn
 
 from muntin.data import Batch
 from muntin.errors import UserError
+from muntin.heads import DistilledReadout
 from muntin.models import Swin, SwinConfig
+from muntin.models.backbone import Features
 from muntin.tasks import Classification, Classifier
 from muntin.tasks.classification import binary_cross_entropy
 
@@ -23,15 +25,17 @@ def batch() -> Batch:
 
 
 def test_the_loss_is_the_mean_negative_log_likelihood(task, batch):
-    log_p = task.predict(batch)["logits"].log_softmax(-1)
-    torch.testing.assert_close(task(batch), {"cross_entropy": -(log_p[0, 2] + log_p[1, 0]) / 2})
+    log_p = task.answer(batch).logits.log_softmax(-1)
+    torch.testing.assert_close(task(batch).terms, {"cross_entropy": -(log_p[0, 2] + log_p[1, 0]) / 2})
 
 
 def test_soft_targets_go_before_labels(task, batch):
     target = torch.tensor([[0.2, 0.3, 0.5], [0.9, 0.1, 0.0]])
-    log_p = task.predict(batch)["logits"].log_softmax(-1)
-    losses = task.losses(batch._replace(target=batch.target | {"soft": target}))
-    torch.testing.assert_close(losses["cross_entropy"], -(target * log_p).sum(-1).mean())
+    log_p = task.answer(batch).logits.log_softmax(-1)
+    torch.testing.assert_close(
+        task.losses(batch._replace(target=batch.target | {"soft": target})).terms["cross_entropy"],
+        -(target * log_p).sum(-1).mean(),
+    )
 
 
 def test_binary_cross_entropy_asks_each_class_alone():
@@ -45,37 +49,47 @@ def test_binary_cross_entropy_asks_each_class_alone():
 
 
 def test_the_loss_is_chosen_by_name(task, batch):
-    logits = task.predict(batch)["logits"]
-    losses = Classification(task.model, "binary_cross_entropy").losses(batch)
+    logits = task.answer(batch).logits
+    losses = Classification(task.model, "binary_cross_entropy").losses(batch).terms
     torch.testing.assert_close(losses, {"binary_cross_entropy": binary_cross_entropy(logits, batch.target["label"])})
     with pytest.raises(UserError, match="unknown loss 'cross_entropi': did you mean cross_entropy"):
         Classification(task.model, "cross_entropi")
 
 
-class TwoHeads(nn.Module):
-    """What the task sees of a distilled model: a pair of logits in training mode."""
+class Tokens(nn.Module):
+    """Two tokens of four numbers: the least that a model of two heads can be made of."""
 
-    def __init__(self):
-        super().__init__()
-        self.first, self.second = nn.Linear(4, 3), nn.Linear(4, 3)
+    channels = (4,)
 
     def forward(self, x):
-        return (self.first(x), self.second(x)) if self.training else (self.first(x) + self.second(x)) / 2
+        return Features([], x)
 
 
 def test_without_a_teacher_both_heads_of_a_distilled_model_learn_the_labels():
     torch.manual_seed(0)
-    model, image, label = TwoHeads(), torch.randn(2, 4), torch.tensor([1, 2])
-    found = Classification(model)(Batch({"image": image}, {"label": label}))["cross_entropy"]
-    each = [F.cross_entropy(head(image), label) for head in (model.first, model.second)]
+    model = Classifier(Tokens(), 3, DistilledReadout)
+    batch = Batch({"image": torch.randn(2, 2, 4)}, {"label": torch.tensor([1, 2])})
+    found = Classification(model)(batch).terms["cross_entropy"]
+    each = [F.cross_entropy(logits, batch.target["label"]) for logits in model(batch.inputs["image"])]
     torch.testing.assert_close(found, (each[0] + each[1]) / 2)
-    assert Classification(model).eval().predict(Batch({"image": image}, {}))["logits"].shape == (2, 3)
+
+
+def test_a_model_of_two_heads_answers_by_their_mean_and_shows_both():
+    torch.manual_seed(0)
+    task = Classification(Classifier(Tokens(), 3, DistilledReadout)).eval()
+    batch = Batch({"image": torch.randn(2, 2, 4)}, {"label": torch.tensor([1, 2])})
+    answer = task.answer(batch)
+    torch.testing.assert_close(answer.logits, (answer.heads[0] + answer.heads[1]) / 2)
+    assert torch.equal(answer.logits, task.model(batch.inputs["image"]))
+    meter = task.meter()
+    meter.update(answer, batch)
+    assert set(meter.result().numbers) == {"top1", "class_head_top1", "distillation_head_top1", "heads_disagree"}
 
 
 def test_the_loss_is_computed_in_fp32_under_autocast(task, batch):
     with torch.autocast("cpu", torch.bfloat16):
-        assert task.losses(batch)["cross_entropy"].dtype == torch.float32
-        assert task.predict(batch)["logits"].dtype == torch.float32
+        assert task.losses(batch).terms["cross_entropy"].dtype == torch.float32
+        assert task.answer(batch).logits.dtype == torch.float32
 
 
 def test_a_new_head_has_the_new_classes_and_keeps_the_rest(task, batch):

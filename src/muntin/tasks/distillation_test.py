@@ -104,7 +104,7 @@ def test_with_the_token_each_head_has_its_own_teacher(batch):
     task = Distillation(student(), teacher(), alpha=0.3)
     by_class, by_token = task.model(batch.inputs["image"])
     said = task.teacher(batch.inputs["image"])
-    losses = task(batch)
+    losses = task(batch).terms
     label = -(batch.target["soft"] * by_class.log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(losses["cross_entropy"], 0.7 * label)
     torch.testing.assert_close(losses["distillation"], 0.3 * hard_distillation(by_token, said))
@@ -117,7 +117,7 @@ def test_without_the_token_the_one_head_learns_both(batch):
     imitate = partial(soft_distillation, temperature=3.0, normalisation="textbook")
     task = Distillation(plain(), teacher(), imitate=imitate, token=False, alpha=0.1, loss="binary_cross_entropy")
     logits = task.model(batch.inputs["image"])
-    losses = task(batch)
+    losses = task(batch).terms
     torch.testing.assert_close(losses["distillation"], 0.1 * imitate(logits, task.teacher(batch.inputs["image"])))
     everything = nn.functional.binary_cross_entropy_with_logits(logits, torch.ones(4, 3))
     torch.testing.assert_close(losses["binary_cross_entropy"], 0.9 * everything)
@@ -127,15 +127,15 @@ def test_in_evaluation_mode_the_one_answer_is_judged(batch):
     task = Distillation(student(), teacher()).eval()
     fused = task.model(batch.inputs["image"])
     torch.testing.assert_close(
-        task(batch)["distillation"], 0.5 * hard_distillation(fused, task.teacher(batch.inputs["image"]))
+        task(batch).terms["distillation"], 0.5 * hard_distillation(fused, task.teacher(batch.inputs["image"]))
     )
-    torch.testing.assert_close(task.predict(batch)["logits"], fused)
+    torch.testing.assert_close(task.answer(batch).logits, fused)
 
 
 def test_the_teacher_is_frozen_sees_the_same_pictures_and_never_trains(batch):
     theirs = teacher().train()
     task = Distillation(student(), theirs).train()
-    sum(task(batch).values()).backward()
+    sum(task(batch).terms.values()).backward()
     assert theirs.seen[0] is batch.inputs["image"]
     assert not any(module.training for module in theirs.modules())
     assert all(p.grad is None and not p.requires_grad for p in theirs.parameters())
@@ -158,8 +158,8 @@ def test_the_teacher_moves_with_the_task(batch):
     task = Distillation(student(), teacher()).double()
     assert task.teacher.head.weight.dtype == task.teacher.scale.dtype == torch.float64
     image, soft = batch.inputs["image"].double(), batch.target["soft"].double()
-    batch = Batch({"image": image}, {"soft": soft})
-    assert task(batch)["distillation"].isfinite()
+    batch = Batch({"image": image}, batch.target | {"soft": soft})
+    assert task(batch).terms["distillation"].isfinite()
     task.to("meta")
     assert task.teacher.head.weight.is_meta
 
@@ -172,7 +172,7 @@ def test_memory_for_a_student_of_the_meta_device_leaves_the_teachers_weights(bat
     task = Distillation(model, theirs).to_empty(device="cpu")
     task.model.initialise()
     torch.testing.assert_close(task.teacher.state_dict(), before)
-    assert task(batch)["distillation"].isfinite()
+    assert task(batch).terms["distillation"].isfinite()
 
 
 def test_token_and_readout_must_fit():

@@ -9,92 +9,108 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muntin.data import Augment, Batch
+from muntin.answers import Reconstruction
+from muntin.data import Augment, Batch, Inputs, Prepare, stack, unprepared
 from muntin.errors import UserError, refuse, sides
+from muntin.evals import ReconstructionMeter
 from muntin.models.backbone import Backbone
-from muntin.ops.cached import without_autocast
+from muntin.ops.local_norm import normalise_locally
 
-
-@dataclass(frozen=True, kw_only=True)
-class SimMIMChoice:
-    """Masked pixels, learnt without labels."""
-
-    kind: Literal["simmim"] = field(default="simmim", init=False)
-    mask_patch: int = 32
-    """Side of a masked square in pixels; the picture's side and the model's patch divide it evenly."""
-    mask_ratio: float = 0.6
-    """Share of the squares that are masked, in (0, 1)."""
-    target_window: int = 0
-    """Odd side of the sliding window that normalises the target (SimMIM for Swin V2: 47); 0 for raw pixels."""
-
-    def __post_init__(self) -> None:
-        """Raises UserError with every value that is out of range."""
-        wrong = []
-        if self.mask_patch < 1:
-            wrong.append(f"mask_patch is {self.mask_patch}; it must be at least 1")
-        if not 0 < self.mask_ratio < 1:
-            wrong.append(f"mask_ratio is {self.mask_ratio}; it must be above 0 and below 1")
-        if self.target_window and (self.target_window < 3 or self.target_window % 2 == 0):
-            wrong.append(f"target_window is {self.target_window}; it must be 0 or odd, from 3")
-        refuse("task", wrong)
-
-    def check(self, augment: Augment) -> None:
-        """Every augmentation of pictures will do; mixing them is refused where it would take place."""
-
-    def tiny(self) -> SimMIMChoice:
-        """The choice for pictures of 32 x 32 pixels."""
-        return replace(self, mask_patch=8, target_window=min(self.target_window, 7))
+from .masking import MaskGenerator
+from .task import About, Best, Load, Losses, Models, Shown
 
 
 class SimMIM(nn.Module):
     """Pre-trains any backbone with `embed` and `encode` by predicting masked pixels.
 
-    batch: inputs["image"] (B, C, *S) and inputs["mask"] (B, *s), 1 = masked, one number a patch of the model.
+    batch: inputs "image" (B, C, *S) and "mask" (B, *s), 1 = masked, one number a patch of the model.
     normalised_target: side in pixels of the sliding window that normalises the target (odd; V2's recipe: 47), 0: the
-    picture as it is. eps: of the norm before the decoder (Swin 1e-5, ViT 1e-6).
+    picture as it is. eps: of the norm before the decoder (Swin 1e-5, ViT 1e-6). masks: draws the mask of each sample in
+    the workers; without it masks come with the batch.
     """
 
-    def __init__(self, backbone: Backbone, normalised_target: int = 0, eps: float = 1e-5):
+    kind = "simmim"  # of what a model folder holds
+    best = Best("loss", higher=False)
+    shown = (Shown("loss", "loss", share=False),)
+    answers, classes = "reconstruction", ()
+    collate = staticmethod(stack)
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        normalised_target: int = 0,
+        eps: float = 1e-5,
+        masks: MaskGenerator | None = None,
+    ):
         super().__init__()
         if normalised_target and normalised_target % 2 == 0:
             raise ValueError(f"the window of the normalised target must be odd, got {normalised_target}")
-        self.backbone, self.normalised_target = backbone, normalised_target
+        self.backbone, self.normalised_target, self.masks = backbone, normalised_target, masks
         dim, self.stride = backbone.channels[-1], backbone.strides[-1]
         if normalised_target and len(self.stride) != 2:
             raise UserError("the normalised target is made for pictures; set it to 0 for a model of clips")
         self.mask_token = nn.Parameter(torch.empty(backbone.embed_dim))
         self.norm = nn.LayerNorm(dim, eps)
         self.decoder = nn.Linear(dim, backbone.config.in_chans * math.prod(self.stride))
-        self.initialise()
-
-    def initialise(self) -> None:
-        """Mask token N(0, 0.02); the decoder keeps PyTorch's default, the same for a 1 x 1 convolution."""
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def initialise(self) -> None:
+        """Backbone as its paper says, norm 1 and 0, mask token N(0, 0.02); the decoder has PyTorch's default, the same
+        as for a 1 x 1 convolution.
+        """
+        self.backbone.initialise()
+        self.norm.reset_parameters()
+        self.decoder.reset_parameters()
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    @property
+    def prepare(self) -> Prepare:
+        return self.masks.prepare if self.masks else unprepared
+
+    @staticmethod
+    def kept(models: Models, num_classes: int) -> SimMIM:
+        """An empty module of what `keeps` gives."""
+        return SimMIM(models.classifier(0).backbone)
+
+    @staticmethod
+    def for_answering(
+        kept: SimMIM, fields: Mapping[str, Any], inputs: Inputs | None, classes: tuple[str, ...]
+    ) -> SimMIM:
+        """The saved task, with masks as it was trained on."""
+        choice = SimMIMChoice(**{name: value for name, value in fields.items() if name != "kind"})
+        kept.normalised_target = choice.target_window
+        kept.masks = choice.masks(kept.backbone, inputs) if inputs else None
+        return kept
+
+    def forward(self, batch: Batch) -> Losses:
         return self.losses(batch)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> Losses:
         image, mask = batch.inputs["image"], batch.inputs["mask"]
-        reconstruction, pixels = self.reconstruct(image, mask).float(), self.pixel_mask(mask)
-        distance = (reconstruction - self.target(image)).abs() * pixels
-        # the official denominator: pixels counted once, not per channel, then divided by the channels
-        return {"reconstruction": distance.sum() / (pixels.sum() + 1e-5) / image.shape[1]}
+        return Losses({"reconstruction": self.distance(self.reconstruct(image, mask), image, mask)})
 
-    def predict(self, batch: Batch) -> dict[str, Tensor]:
+    def answer(self, batch: Batch) -> Reconstruction:
         image, mask = batch.inputs["image"], batch.inputs["mask"]
-        return {
-            "reconstruction": self.reconstruct(image, mask).float(),
-            "target": self.target(image),
-            "pixel_mask": self.pixel_mask(mask),
-        }
+        predicted = self.reconstruct(image, mask)
+        loss = self.distance(predicted, image, mask)
+        return Reconstruction(predicted.float(), image, self.pixel_mask(mask), self.normalised_target, loss)
+
+    def distance(self, predicted: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+        """Mean l1 distance to the target over the masked pixels: (B, C, *S), twice, and (B, *s) -> scalar."""
+        pixels = self.pixel_mask(mask)
+        distance = (predicted.float() - self.target(image)).abs() * pixels
+        # the official denominator: pixels counted once, not per channel, then divided by the channels
+        return distance.sum() / (pixels.sum() + 1e-5) / image.shape[1]
+
+    def meter(self) -> ReconstructionMeter:
+        return ReconstructionMeter()
 
     def reconstruct(self, image: Tensor, mask: Tensor) -> Tensor:
         """Predicted pixels of the whole picture: (B, C, *S) and (B, *s) -> (B, C, *S)."""
@@ -137,36 +153,79 @@ class SimMIM(nn.Module):
     def no_weight_decay(self) -> set[str]:
         return {"mask_token"}
 
+    def parts(self) -> dict[str, nn.Module]:
+        return {"backbone": self.backbone, "norm": self.norm, "decoder": self.decoder}  # type: ignore[dict-item]
 
-def normalise_locally(image: Tensor, window: int) -> Tensor:
-    """Each pixel minus the mean of its window, over its unbiased standard deviation: (B, C, H, W) -> (B, C, H, W).
+    def companions(self) -> dict[str, nn.Module]:
+        return {}
 
-    Border windows count only pixels of the picture. In fp32: the variance is a small difference of large numbers.
-    """
-    mean, deviation = _around(image, window)
-    return (image - mean) / deviation
+    def keeps(self) -> SimMIM:
+        return self
 
+    def answering(self) -> dict[str, Any]:
+        fields = {"kind": SimMIMChoice.kind, "target_window": self.normalised_target}
+        return fields | ({"mask_patch": self.masks.cell[0], "mask_ratio": self.masks.ratio} if self.masks else {})
 
-def denormalise_locally(values: Tensor, image: Tensor, window: int) -> Tensor:
-    """`normalise_locally` undone with the windows of `image`: values on its scale to pixels, all (B, C, H, W)."""
-    mean, deviation = _around(image, window)
-    return values * deviation + mean
+    def opening(self) -> list[str]:
+        return []
 
+    def closing(self, summary: Mapping[str, Any]) -> str:
+        return f"loss on masked pixels {summary['loss' if 'loss' in summary else 'train_loss']:.4f}"
 
-def _around(image: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased standard deviation of the window around each pixel, each (B, C, H, W)."""
-    with without_autocast(image.device):
-        mean, square = _window_means(image, window, inside=True), _window_means(image.square(), window, inside=True)
-        inside = _window_means(torch.ones_like(image[:1, :1]), window, inside=False) * window**2
-        variance = ((square - mean.square()) * inside / (inside - 1)).clamp_min(0)
-        return mean, (variance + 1e-6).sqrt()
+    def then(self, run: str, data: str, inputs: Inputs) -> str:
+        height, width = inputs.image_size
+        data = data if data == "digits" else "LABELLED_FOLDER"
+        return f"muntin train finetune --weights {run} --data {data} --image-size {height} {width}"
 
 
-def _window_means(x: Tensor, window: int, *, inside: bool) -> Tensor:
-    """Mean of the window around each pixel, of those in the picture or, with `inside` off, of all with 0 beyond it.
+@dataclass(frozen=True, kw_only=True)
+class SimMIMChoice:
+    """Masked pixels, learnt without labels."""
 
-    Rows first, then columns: a window of 47 x 47 costs 94 numbers a pixel so, where both at once cost 2,209.
-    """
-    pad = window // 2
-    rows = F.avg_pool2d(x, (window, 1), 1, (pad, 0), count_include_pad=not inside)
-    return F.avg_pool2d(rows, (1, window), 1, (0, pad), count_include_pad=not inside)
+    kind: Literal["simmim"] = field(default="simmim", init=False)
+    mask_patch: int = 32
+    """Side of a masked square in pixels; the picture's side and the model's patch divide it evenly."""
+    mask_ratio: float = 0.6
+    """Share of the squares that are masked, in (0, 1)."""
+    target_window: int = 0
+    """Odd side of the sliding window that normalises the target (SimMIM for Swin V2: 47); 0 for raw pixels."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError with every value that is out of range."""
+        wrong = []
+        if self.mask_patch < 1:
+            wrong.append(f"mask_patch is {self.mask_patch}; it must be at least 1")
+        if not 0 < self.mask_ratio < 1:
+            wrong.append(f"mask_ratio is {self.mask_ratio}; it must be above 0 and below 1")
+        if self.target_window and (self.target_window < 3 or self.target_window % 2 == 0):
+            wrong.append(f"target_window is {self.target_window}; it must be 0 or odd, from 3")
+        refuse("task", wrong)
+
+    labelled: ClassVar[bool] = False
+    task: ClassVar[type] = SimMIM
+
+    def check(self, augment: Augment) -> None:
+        """Every augmentation of pictures will do; mixing them is refused where it would take place."""
+
+    def tiny(self) -> SimMIMChoice:
+        """The choice for pictures of 32 x 32 pixels."""
+        return replace(self, mask_patch=8, target_window=min(self.target_window, 7))
+
+    def build(self, models: Models, about: About, load: Load) -> SimMIM:
+        """The task with the chosen backbone; the norm of its readout goes before the decoder."""
+        model = models.classifier(0)
+        task = SimMIM(model.backbone, self.target_window, masks=self.masks(model.backbone, about.inputs))
+        task.norm.load_state_dict(model.readout.norm.state_dict())
+        _check_divides(about.inputs.image_size, task.stride, models.name)
+        return task
+
+    def masks(self, backbone: Backbone, inputs: Inputs) -> MaskGenerator:
+        """The masks of pictures as this backbone gets them."""
+        return MaskGenerator(inputs.image_size, self.mask_patch, backbone.strides[0], self.mask_ratio)
+
+
+def _check_divides(size: tuple[int, ...], stride: tuple[int, ...], model: str) -> None:
+    """SimMIM's decoder paints whole cells of the coarsest level."""
+    if any(side % cell for side, cell in zip(size, stride)):
+        given, needed = " x ".join(map(str, size)), sides(stride)
+        raise UserError(f"image_size is {given}; SimMIM with {model} needs multiples of {needed} pixels")

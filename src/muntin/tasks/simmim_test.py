@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from muntin.data import Batch
+from muntin.data import Batch, PictureInput
 from muntin.errors import UserError
 from muntin.models import Swin, SwinConfig
-from muntin.tasks import SimMIM
-from muntin.tasks.simmim import denormalise_locally, normalise_locally
+from muntin.ops.local_norm import normalise_locally
+from muntin.tasks import MaskGenerator, SimMIM
 
 CONFIG = SwinConfig(dim=8, depths=(1, 1), heads=(1, 2), window=(4, 4), in_chans=2)
 
@@ -18,12 +18,12 @@ def task(**options) -> SimMIM:
 def a_batch() -> Batch:
     random = torch.Generator().manual_seed(1)
     mask = (torch.rand(3, 4, 6, generator=random) < 0.6).long()
-    return Batch({"image": torch.randn(3, 2, 16, 24, generator=random), "mask": mask}, {})
+    return Batch({"image": torch.randn(3, 2, 16, 24, generator=random), "mask": mask}, {}, ["a", "b", "c"])
 
 
 def test_the_loss_is_the_mean_distance_over_masked_pixels():
     model, batch = task(), a_batch()
-    image, reconstruction = batch.inputs["image"], model.predict(batch)["reconstruction"]
+    image, reconstruction = batch.inputs["image"], model.answer(batch).predicted
     distances = [
         (image[b, c, y, x] - reconstruction[b, c, y, x]).abs().item()
         for b in range(3)
@@ -32,7 +32,9 @@ def test_the_loss_is_the_mean_distance_over_masked_pixels():
         for x in range(24)
         if batch.inputs["mask"][b, y // 4, x // 4]
     ]
-    assert model.losses(batch)["reconstruction"].item() == pytest.approx(sum(distances) / len(distances), rel=1e-5)
+    assert model.losses(batch).terms["reconstruction"].item() == pytest.approx(
+        sum(distances) / len(distances), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,10 +53,9 @@ def test_pictures_and_masks_that_do_not_fit_are_refused(image, mask, sentence):
 def test_pixels_that_are_seen_do_not_count():
     model, batch = task(), a_batch()
     seen = model.pixel_mask(batch.inputs["mask"]) == 0
-    predicted = model.predict(batch)
-    assert torch.equal(predicted["pixel_mask"] == 0, seen)
+    assert torch.equal(model.answer(batch).pixel_mask == 0, seen)
     batch.inputs["mask"] = torch.zeros_like(batch.inputs["mask"])
-    assert model.losses(batch)["reconstruction"] == 0
+    assert model.losses(batch).terms["reconstruction"] == 0
 
 
 def test_what_is_behind_the_mask_cannot_be_seen():
@@ -73,33 +74,42 @@ def test_the_decoder_lays_pixels_out_as_a_pixel_shuffle():
     torch.testing.assert_close(model.reconstruct(batch.inputs["image"], batch.inputs["mask"]), shuffled)
 
 
-def test_the_target_is_normalised_by_the_pixels_around_it():
-    image = torch.randn(1, 2, 7, 9, generator=torch.Generator().manual_seed(0)).double()
-    found = normalise_locally(image, 5)
-    for c in range(2):
-        for y in range(7):
-            for x in range(9):
-                around = image[0, c, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3]
-                expected = (image[0, c, y, x] - around.mean()) / (around.var() + 1e-6).sqrt()
-                torch.testing.assert_close(found[0, c, y, x], expected)
-
-
-def test_normalising_is_undone_with_the_picture_it_was_taken_from():
-    image = torch.rand(2, 3, 12, 10, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(denormalise_locally(normalise_locally(image, 5), image, 5), image)
-
-
-def test_a_flat_picture_has_a_finite_target():
-    assert normalise_locally(torch.full((1, 1, 8, 8), 0.7), 5).isfinite().all()
-
-
 def test_the_option_chooses_the_target():
     batch = a_batch()
-    assert torch.equal(task().predict(batch)["target"], batch.inputs["image"])
-    assert torch.equal(task(normalised_target=5).predict(batch)["target"], normalise_locally(batch.inputs["image"], 5))
+    image = batch.inputs["image"]
+    assert torch.equal(task().target(image), image)
+    assert torch.equal(task(normalised_target=5).target(image), normalise_locally(image, 5))
+    assert task(normalised_target=5).answer(batch).window == 5
     with pytest.raises(ValueError, match="must be odd"):
         task(normalised_target=4)
 
 
 def test_the_mask_token_does_not_decay():
     assert task().no_weight_decay() == {"mask_token"}
+
+
+def test_one_forward_answers_and_tells_the_loss():
+    model, batch = task(), a_batch()
+    answer = model.answer(batch)
+    assert torch.equal(answer.loss, model.losses(batch).terms["reconstruction"])
+    meter = model.meter()
+    meter.update(answer, batch)
+    measured = meter.result()
+    assert measured.numbers == {"loss": pytest.approx(float(answer.loss), rel=1e-12)}
+    assert measured.samples == 3
+
+
+def test_a_saved_task_answers_as_it_was_trained():
+    inputs = PictureInput(image_size=(16, 24), mean=(0.5,), std=(0.5,))
+    trained = task(normalised_target=5, masks=MaskGenerator((16, 24), 8, 4, 0.5))
+    again = SimMIM.for_answering(task(), trained.answering(), inputs, ())
+    assert again.answering() == trained.answering()
+    assert again.masks.image_size == (16, 24)
+
+
+def test_fresh_weights_reach_everything():
+    model = task()
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, 7.0)
+    model.initialise()
+    assert not any((parameter == 7).all() for parameter in model.parameters())

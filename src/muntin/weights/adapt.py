@@ -20,11 +20,11 @@ from muntin.weights.rewrite import (
     check_all_known,
     check_free,
     described,
+    inputs_for,
     make_folder,
     note_on_names,
     note_on_pixels,
     numbered,
-    preprocess_for,
     read_source,
     save,
 )
@@ -65,12 +65,12 @@ def adapt(
         raise UserError(f"{path} has no classes (it is a {known.told.kind}); give the number that it is to have")
 
     family, beside = known.told.family, described(known)
-    preprocess = inputs_from(beside.preprocess) if beside.preprocess else None
-    trained_size = preprocess.image_size if preprocess else known.image_size
+    inputs = inputs_from(beside.inputs) if beside.inputs else None
+    trained_size = inputs.image_size if inputs else known.image_size
     size = as_size(image_size, 2) if image_size is not None else trained_size
     config = build_config(known.named.name, known.named.changes)
     changes = dict(known.named.changes)
-    changes |= {"window": as_size(window, 2)} if window is not None else {}
+    changes |= {"window": window} if window is not None else {}
     changes |= {"in_chans": in_chans} if in_chans is not None else {}
     changes |= family.for_pictures(config, size)
 
@@ -88,7 +88,7 @@ def adapt(
         family.freeze_bias(adapted.backbone, trained_size)
         report = report._replace(notes=(*report.notes, "the position bias is frozen into tables"))
 
-    values, notes = preprocess_for(in_chans or config.in_chans, size, beside.preprocess)
+    values, notes = inputs_for(in_chans or config.in_chans, size, beside.inputs)
     if beside.notes:  # on what the file did not tell: said of what has become of it
         notes = (notes or (note_on_pixels(values),)) + note_on_names(names)
     new_beside = Described(names, values, notes)

@@ -76,10 +76,10 @@ def _transformers_configs(known: Identified, config: Any, beside: Described) -> 
     family, kind = known.told.family, known.told.kind
     if family.transformers is None:
         raise UserError(f"transformers has no {family.title}; write another layout")
-    size = tuple(beside.preprocess.get("image_size", known.image_size))
+    size = tuple(beside.inputs.get("image_size", known.image_size))
     values = family.transformers(config, kind)
     said = transformers_config(values, in_chans=config.in_chans, image_size=size, classes=beside.classes)
-    prepared = {"preprocessor_config.json": preprocessor_config(beside.preprocess)} if beside.preprocess else {}
+    prepared = {"preprocessor_config.json": preprocessor_config(beside.inputs)} if beside.inputs else {}
     return {"config.json": said, **prepared}
 
 

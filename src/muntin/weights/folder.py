@@ -1,35 +1,49 @@
 """Model folders: config.json and model.safetensors, all that is needed to build a model and prepare its pictures.
 
-config.json records size and SHA-256 of the weights, and a checksum of itself (`disk.records`), so that a changed
-byte in either is found when the folder is loaded. Folders of the format before, without them, are read as they are.
+config.json records size and SHA-256 of the weights, and a checksum of itself (`files.sums`), so that a changed
+byte in either is found when the folder is loaded. Folders of earlier formats are read too: `_migrated`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from muntin.catalog import build_config, entry
+from muntin.catalog import Fresh, build_config, entry
+from muntin.data import Inputs, inputs_from
 from muntin.errors import UserError, unknown
 from muntin.files import config_beside, write_model_folder
-from muntin.files.sums import CONFIG, FORMAT
-from muntin.tasks import Classifier
-from muntin.weights.create import create_model
-from muntin.weights.load import weights_file
+from muntin.files.sums import CONFIG, FORMAT, FORMATS_BEFORE
+from muntin.tasks.index import for_answering, kept
+from muntin.weights.load import load_kept, weights_file
 
-KINDS = ("classifier", "simmim", "backbone")
+# what a module of each kind answers where nothing else is said
+ANSWERS: dict[str, dict[str, Any]] = {
+    "classifier": {"kind": "classification"},
+    "simmim": {"kind": "simmim"},
+    "backbone": {},
+}
 
 
 def save_model(
-    folder: Path, name: str, model: nn.Module, *, kind: str, classes: tuple[str, ...], preprocess: dict
+    folder: Path,
+    name: str,
+    model: nn.Module,
+    *,
+    kind: str,
+    classes: tuple[str, ...],
+    inputs: Mapping[str, Any],
+    task: Mapping[str, Any] | None = None,
 ) -> None:
     """Write config.json and model.safetensors: all that is needed to build the model and to prepare its pictures.
 
     kind: "classifier", "simmim" or "backbone" (alone, or with norms of its levels).
-    preprocess: `data.PictureInput.to_dict()`.
+    inputs: how the model is fed, `Inputs.to_dict()`; {} where nobody knows.
+    task: what it answers, `Task.answering()`; default: what its kind does with the defaults of its task.
     A folder that is there keeps its other files; a crash leaves the old model in it or the new one, never a mixture.
     """
     backbone: nn.Module = model.backbone  # type: ignore[assignment]
@@ -37,8 +51,7 @@ def save_model(
     if type(backbone) is not found.family.backbone:
         names = type(backbone).__name__, found.family.backbone.__name__
         raise UserError(f"this model is a {names[0]}, and {found.name} names a {names[1]}")
-    if isinstance(model, Classifier) and model.num_classes != len(classes):
-        raise UserError(f"the model has {model.num_classes} classes, but {len(classes)} class names were given")
+    _check_classes(model.state_dict(), classes)
     config = {
         "format": FORMAT,
         "kind": kind,
@@ -46,39 +59,60 @@ def save_model(
         "config": found.family.changes(backbone.config, found.config),
         "num_classes": len(classes),
         "classes": list(classes),
-        "preprocess": preprocess,
+        "inputs": dict(inputs),
+        "task": dict(ANSWERS[kind] if task is None else task),
     }
-    size = preprocess.get("image_size")
+    size = inputs.get("image_size")
     config |= found.family.beside(backbone.config, tuple(size) if size else None)
     write_model_folder(folder, model.state_dict(), config)
 
 
 class Saved(NamedTuple):
-    """A model folder read back."""
+    """A model with what belongs to it, as a model folder holds it."""
 
-    model: Classifier
-    name: str
+    model: Any  # an nn.Module that some task keeps: with `backbone`, `kind` and `answering()`
+    name: str  # in the catalog
     classes: tuple[str, ...]
-    preprocess: dict
+    inputs: Mapping[str, Any]  # how the model is fed, `Inputs.to_dict()`; {} where nobody knows
+    task: Mapping[str, Any] = {}  # what it answers, `Task.answering()`; {}: as the model itself says
+
+    @property
+    def preprocess(self) -> Mapping[str, Any]:
+        """The inputs."""
+        return self.inputs
+
+    def answering(self) -> Mapping[str, Any]:
+        """What the model answers, `Task.answering()`."""
+        return self.task or self.model.answering()
+
+    def fed(self) -> Inputs:
+        """The inputs as an object. Raises UserError where nobody knows them."""
+        if not self.inputs:
+            raise UserError(f"this {self.name} says nothing of its pictures (size, mean, std); save it with its inputs")
+        return inputs_from(self.inputs)
 
 
 def load_model(folder: str | Path) -> Saved:
-    """Build the classifier that a model folder or run folder holds, in eval mode.
+    """Build the model that a model folder or run folder holds, in eval mode.
 
-    Raises UserError for a folder without one, a pre-training model, and a config that contradicts its weights.
+    Raises UserError for a folder without one, a backbone alone, and a config that contradicts its weights.
     """
     config = read_config(folder)
-    if config["kind"] != "classifier":
-        what = "simmim pre-training model" if config["kind"] == "simmim" else config["kind"]
-        raise UserError(f"{folder} holds a {what}, which names no classes; fine-tune it first")
+    if not config["task"]:
+        raise UserError(f"{folder} holds a {config['kind']}, which names no classes; fine-tune it first")
     build_config(config["model"], config["config"])  # refuses what is no field before it could be another argument
+    models = Fresh(config["model"], config["config"])
     with torch.device("meta"):
-        promised = create_model(config["model"], num_classes=config["num_classes"], **config["config"])
+        promised = kept(config["task"], models, config["num_classes"])
     count, size = sum(p.numel() for p in promised.parameters()), weights_file(folder).stat().st_size
     if count > size:  # before memory is asked for
         raise UserError(f"{folder}: config.json describes {count:,} parameters, and its weights have {size:,} bytes")
-    model = create_model(config["model"], num_classes=config["num_classes"], weights=folder, **config["config"])
-    return Saved(model.eval(), config["model"], tuple(config["classes"]), config["preprocess"])
+    model = kept(config["task"], models, config["num_classes"])
+    load_kept(model, folder)
+    inputs = config["inputs"]
+    classes = tuple(config["classes"])
+    task: Any = for_answering(model, config["task"], inputs_from(inputs) if inputs else None, classes)
+    return Saved(task.keeps().eval(), config["model"], classes, inputs, config["task"])
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -94,15 +128,35 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         "config": dict,
         "num_classes": int,
         "classes": list,
-        "preprocess": dict,
+        "inputs": dict,
+        "task": dict,
     }
+    config = _migrated(config)
     for key, kind in wanted.items():
         if not isinstance(config.get(key), kind):
             raise UserError(f"{path} is no model description: '{key}' is missing or no {kind.__name__}")
-    if config["kind"] not in KINDS:
-        raise unknown("kind", config["kind"], KINDS, see=str(path))
+    if config["kind"] not in ANSWERS:
+        raise unknown("kind", config["kind"], ANSWERS, see=str(path))
     if not all(isinstance(name, str) for name in config["classes"]):
         raise UserError(f"{path} is no model description: 'classes' must hold names")
     if len(config["classes"]) != config["num_classes"]:
         raise UserError(f"{path} names {len(config['classes'])} classes but says num_classes {config['num_classes']}")
     return config
+
+
+def _migrated(config: dict[str, Any]) -> dict[str, Any]:
+    """A description as the present format has it: the two before it called the inputs `preprocess`, of pictures
+    alone, and named no task.
+    """
+    if config.get("format") not in FORMATS_BEFORE:
+        return config
+    kind = config.get("kind")
+    task = ANSWERS.get(kind, {}) if isinstance(kind, str) else {}
+    return {**config, "inputs": config.get("inputs", config.get("preprocess")), "task": task}
+
+
+def _check_classes(tensors: Mapping[str, Tensor], classes: tuple[str, ...]) -> None:
+    """Raise UserError unless there is a name for every class of the head, where there is a head."""
+    head = tensors.get("readout.head.weight")
+    if head is not None and len(head) != len(classes):
+        raise UserError(f"the model has {len(head)} classes, but {len(classes)} class names were given")

@@ -18,7 +18,6 @@ from muntin.catalog import entry
 from muntin.data import inputs_from
 from muntin.errors import UserError
 from muntin.files import write_file
-from muntin.tasks import Classifier, SimMIM
 from muntin.weights.folder import Saved, load_model, save_model
 
 CARD = "README.md"
@@ -40,16 +39,18 @@ class Card(NamedTuple):
 def save_pretrained(model: Saved, folder: str | Path, *, card: Card | None = None) -> Path:
     """Write a Hub folder: config.json, model.safetensors and README.md; other files in it are kept.
 
-    model: with its catalog name, class names and preprocessing, as `load_model` and `from_pretrained` give it; for a
+    model: with its catalog name, class names and inputs, as `load_model` and `from_pretrained` give it; for a
     module of your own Saved(module, "swin_tiny", ("cat", "dog"), PictureInput().to_dict()). A `SimMIM` has no classes.
     Raises UserError where these do not belong together.
     """
     folder = Path(folder)
-    inputs_from(model.preprocess)
-    if not isinstance(model.model, Classifier | SimMIM):
-        raise UserError(f"a {type(model.model).__name__} cannot be saved; give a Classifier (create_model) or a SimMIM")
-    kind = "classifier" if isinstance(model.model, Classifier) else "simmim"
-    save_model(folder, model.name, model.model, kind=kind, classes=model.classes, preprocess=model.preprocess)
+    inputs_from(model.inputs)
+    try:
+        kind, task = model.model.kind, model.answering()
+    except AttributeError:
+        given = type(model.model).__name__
+        raise UserError(f"a {given} cannot be saved; give a Classifier (create_model) or a SimMIM") from None
+    save_model(folder, model.name, model.model, kind=kind, classes=model.classes, inputs=model.inputs, task=task)
     text = model_card(model, card or Card())
     write_file(folder / CARD, lambda new: new.write_text(text, encoding="utf-8"))
     return folder
@@ -103,11 +104,11 @@ def push_to_hub(
 def model_card(model: Saved, card: Card) -> str:
     """README.md of a Hub folder: a head that the Hub reads, and what a user wants to know."""
     name, classes = entry(model.name).name, model.classes
-    classifier = isinstance(model.model, Classifier)
+    page = _PAGES[model.model.kind]
     head = {
         "license": card.license,
         "library_name": "muntin",
-        "pipeline_tag": "image-classification" if classifier else "image-feature-extraction",
+        "pipeline_tag": page.pipeline,
         "tags": ["muntin", _tag(model), name],
         "datasets": list(card.datasets),
         "metrics": ["accuracy"] if card.metrics else [],
@@ -116,31 +117,49 @@ def model_card(model: Saved, card: Card) -> str:
     numbers = "\n".join(f"| {_as_text(metric)} | {value:g} |" for metric, value in card.metrics.items())
     shown = ", ".join(map(_as_text, classes[:20])) + (", ..." if len(classes) > 20 else "")
     sections = {
-        "How to load": _LOAD_CLASSIFIER if classifier else _LOAD_BACKBONE.format(name=name),
+        "How to load": page.load.format(name=name),
         "Classes": f"{len(classes)}: {shown}" if classes else "",
-        "Pre-processing": "\n".join(f"- {key}: {value}" for key, value in model.preprocess.items()),
+        "Pre-processing": "\n".join(f"- {key}: {value}" for key, value in model.inputs.items()),
         "Numbers": f"| metric | value |\n|---|---|\n{numbers}\n\n{card.protocol}".strip() if card.metrics else "",
         "Training": card.training,
         "Limits": card.limits,
     }
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items() if value]
     body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items() if text)
-    title = f"# {name}: {'classifier' if classifier else 'SimMIM pre-training'}"
+    title = f"# {name}: {page.title}"
     return "\n".join(["---", *lines, "---", "", title, "", body, ""])
 
 
-_LOAD_CLASSIFIER = """```python
+class _Page(NamedTuple):
+    """What the card of a kind of model says."""
+
+    title: str
+    pipeline: str  # the Hub's word
+    load: str
+
+
+_PAGES = {
+    "classifier": _Page(
+        "classifier",
+        "image-classification",
+        """```python
 import muntin
 
 saved = muntin.from_pretrained("PLACE")  # this folder, or the repository as owner/name
 logits = saved.model(pictures)  # (B, C, H, W), prepared as below -> (B, K)
-```"""
-_LOAD_BACKBONE = """```python
+```""",
+    ),
+    "simmim": _Page(
+        "SimMIM pre-training",
+        "image-feature-extraction",
+        """```python
 import muntin
 
 backbone = muntin.create_backbone("{name}", weights="PLACE")  # this folder
 levels = backbone(pictures).levels  # (B, C, H, W), prepared as below
-```"""
+```""",
+    ),
+}
 
 
 def _as_text(name: str) -> str:

@@ -11,15 +11,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from muntin.catalog import CATALOG, FAMILIES, Entry, Family, build_config, entry
+from muntin.catalog import CATALOG, FAMILIES, Entry, Family, Fresh, build_config, entry
 from muntin.errors import UserError
 from muntin.files import config_beside
 from muntin.formats.description import describe
 from muntin.formats.layout import Foreign, Pixels
 from muntin.heads import LevelNorms
-from muntin.tasks import SimMIM
-from muntin.weights.create import create_model
-from muntin.weights.folder import read_config
+from muntin.tasks.index import kept
+from muntin.weights.folder import ANSWERS, read_config
 from muntin.weights.read import files_of, read
 
 
@@ -80,7 +79,7 @@ def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Ident
         called = Named(config["model"], config["config"], (), ())
     else:
         called = as_named(told, name) if name else named(told)
-    size = tuple(config["preprocess"].get("image_size", ())) if config else beside.image_size
+    size = tuple(config["inputs"].get("image_size", ())) if config else beside.image_size
     size = size or entry(called.name).image_size
     pixels = beside.pixels or told.family.files.pixels.get(found.layout)
     return Identified(found, told, called, config, classes, size, pixels)  # type: ignore[arg-type]
@@ -135,11 +134,10 @@ def as_named(told: Architecture, name: str) -> Named:
 def empty_model(name: Named, told: Architecture, tensors: Mapping[str, Tensor]) -> nn.Module:
     """The module that the tensors of a file fill, without memory of its own (on the meta device)."""
     with torch.device("meta"):
-        if told.kind == "classifier":
-            return create_model(name.name, num_classes=told.num_classes, **name.changes)
-        backbone: Any = entry(name.name).family.backbone(build_config(name.name, name.changes), 0.0)
-        if told.kind == "simmim":
-            return SimMIM(backbone)
+        models = Fresh(name.name, name.changes)
+        if ANSWERS[told.kind]:
+            return kept(ANSWERS[told.kind], models, told.num_classes)
+        backbone: Any = models.classifier(0).backbone
         levels = sorted({int(key.split(".")[2]) for key in tensors if key.startswith("norms.norms.")})
         parts: dict[str, nn.Module] = {"backbone": backbone}
         return nn.ModuleDict(parts | ({"norms": LevelNorms(backbone.channels, levels)} if levels else {}))

@@ -12,7 +12,7 @@ from torch import Tensor
 from muntin.engine import checkpoint
 from muntin.errors import UserError
 from muntin.files import config_beside, open_tensors
-from muntin.files.sums import FORMAT, check_recorded
+from muntin.files.sums import check_recorded, has_sums
 from muntin.weights.identify import empty_model, identify, misfits
 from muntin.weights.load import weights_file
 from muntin.weights.read import files_of
@@ -82,7 +82,7 @@ def _check_sums(path: Path, seen: Inspection) -> None:
     try:
         config = config_beside(path)
         check_recorded(path)
-        seen.checksum = "verified" if config and config["format"] == FORMAT else "none recorded"
+        seen.checksum = "verified" if config and has_sums(config) else "none recorded"
     except UserError as error:
         seen.checksum = "wrong"
         seen.damage.append(str(error))

@@ -19,7 +19,7 @@ SMALL = {"dim": 8, "depths": (2, 1), "heads": (1, 2), "window": 4}
 def folder(tmp_path):
     """A model folder of a small Swin V2."""
     model = create_model("swin_v2_tiny_window8", num_classes=2, **SMALL, pretrained_window=((6, 6), (3, 3)))
-    save_model(tmp_path / "model", "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), preprocess={})
+    save_model(tmp_path / "model", "swin_v2_tiny_window8", model, kind="classifier", classes=("a", "b"), inputs={})
     return tmp_path / "model"
 
 
@@ -156,7 +156,7 @@ def test_the_model_of_a_checkpoint(folder, tmp_path):
 )
 def test_depths_and_channels_of_families_with_other_words_for_them(tmp_path, name, config, told):
     model = create_model(name, num_classes=2, **config)
-    save_model(tmp_path, name, model, kind="classifier", classes=("a", "b"), preprocess={})
+    save_model(tmp_path, name, model, kind="classifier", classes=("a", "b"), inputs={})
     seen = inspect(tmp_path)
     assert (seen.depths, seen.dim, seen.heads, seen.damage) == (*told, [])
 

@@ -99,6 +99,16 @@ def load_backbone(
     return _load(model, backbone, read_foreign(path, backbone), path, aside, {}, resize, assumed)
 
 
+def load_kept(model: nn.Module, folder: str | Path) -> LoadReport:
+    """Load a model folder or run folder into the module that its task keeps, strictly."""
+    path, backbone = weights_file(folder), model.backbone
+    found = read_foreign(path, backbone)  # type: ignore[arg-type]
+    tensors = {k.removeprefix("readout.") if k.startswith("readout.norm.") else k: v for k, v in found.tensors.items()}
+    if "norm.weight" in model.state_dict():
+        found = found._replace(tensors=tensors)
+    return _load(model, backbone, found, path, {}, {}, "", None)  # type: ignore[arg-type]
+
+
 def read_foreign(path: Path, backbone: nn.Module) -> Foreign:
     """What a file holds under our names, and what config.json beside it tells.
 

@@ -14,7 +14,7 @@ class LoadReport(NamedTuple):
     `str(report)` is one line, `report.table()` one line a group of tensors.
     """
 
-    layout: str  # that the file was read in, one of `convert.swin.LAYOUTS`
+    layout: str  # that the file was read in, one of `formats.layout.Files.layouts`
     taken: dict[str, str]  # as they are in the file
     resized: dict[str, str]  # made for the model's window, resolution, input channels or chosen classes
     remade: dict[str, str]  # of the file, under its own names: follow from sizes, computed here

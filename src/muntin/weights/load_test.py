@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from muntin import catalog
+from muntin.data import PictureInput
 from muntin.errors import UserError
 from muntin.formats import swin as swin_files
 from muntin.models.swin_v2 import log_spaced_offsets
@@ -45,7 +46,7 @@ def official_file(model, folder, coordinates_of=None):
 def saved(model, folder, name=V1):
     kind = "simmim" if isinstance(model, SimMIM) else "classifier"
     classes = () if kind == "simmim" else tuple(map(str, range(model.num_classes)))
-    save_model(folder, name, model, kind=kind, classes=classes, preprocess={})
+    save_model(folder, name, model, kind=kind, classes=classes, inputs={})
     return folder
 
 
@@ -234,8 +235,8 @@ def test_an_unknown_scale_is_assumed_and_said(tmp_path):
 
 def test_a_folder_tells_the_windows_that_training_really_used(tmp_path):
     trained = classifier(V2, window=6)
-    preprocess = {"image_size": [24, 28]}  # maps of 6 x 7 and 3 x 4
-    save_model(tmp_path, V2, trained, kind="classifier", classes=("a", "b", "c"), preprocess=preprocess)
+    inputs = PictureInput(image_size=(24, 28)).to_dict()  # maps of 6 x 7 and 3 x 4
+    save_model(tmp_path, V2, trained, kind="classifier", classes=("a", "b", "c"), inputs=inputs)
     model = classifier(V2, window=4, seed=1)
     report = load_weights(model, tmp_path)
     assert model.backbone.config.pretrained_window == ((6, 6), (3, 3))

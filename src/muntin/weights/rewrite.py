@@ -29,7 +29,7 @@ class Described(NamedTuple):
     """What a model folder says beside its weights."""
 
     classes: tuple[str, ...]
-    preprocess: dict[str, Any]
+    inputs: dict[str, Any]
     notes: tuple[str, ...]  # what was taken from here, because the file does not tell
 
 
@@ -73,9 +73,9 @@ def numbered(classes: int) -> tuple[str, ...]:
 def described(known: Identified) -> Described:
     """What config.json says, or what stands in for it."""
     classes = known.classes or numbered(known.told.num_classes)
-    if known.config and known.config["preprocess"]:
-        return Described(classes, inputs_from(known.config["preprocess"]).to_dict(), ())
-    values, notes = preprocess_for(known.told.fields["in_chans"], known.image_size, {}, known.pixels)
+    if known.config and known.config["inputs"]:
+        return Described(classes, inputs_from(known.config["inputs"]).to_dict(), ())
+    values, notes = inputs_for(known.told.fields["in_chans"], known.image_size, {}, known.pixels)
     return Described(classes, values, notes + (note_on_names(classes) if not known.classes else ()))
 
 
@@ -89,7 +89,7 @@ def note_on_pixels(values: Mapping[str, Any], whose: str = "") -> str:
     return f"preprocessing: {whose}mean {mean} and std {std}, {height} x {width} pixels"
 
 
-def preprocess_for(
+def inputs_for(
     channels: int,
     size: Size,
     known: Mapping[str, Any],
@@ -115,7 +115,7 @@ def preprocess_for(
 
 
 def save(folder: Path, name: str, model: nn.Module, kind: str, described: Described) -> None:
-    save_model(folder, name, model, kind=kind, classes=described.classes, preprocess=described.preprocess)
+    save_model(folder, name, model, kind=kind, classes=described.classes, inputs=described.inputs)
 
 
 def make_folder(out: Path, fill: Callable[[Path], None]) -> None:

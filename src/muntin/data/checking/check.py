@@ -1,4 +1,4 @@
-"""Everything that is wrong, or odd, with a set of pictures, before a run is spent on it."""
+"""Finds everything that is wrong, or odd, with a set of pictures, before a run is spent on it."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ def check_data(place: str | Path, progress: Callable[[int, int], None] | None = 
         problems.append(f"{_count(len(unreadable), 'file')} cannot be read")
     if shared:
         several = _count(len(shared), "picture")
-        problems.append(f"{several} in train and in val, where copies flatter: {_shown(shared)}; keep one of each")
+        why = "copies in val make the result look too good"
+        problems.append(f"{several} in train and in val: {_shown(shared)}; {why}, keep one of each")
     if contradictions:
         shown = _shown(contradictions, labels=True)
         problems.append(f"the same picture with different labels: {shown}; keep the right one")

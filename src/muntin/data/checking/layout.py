@@ -1,4 +1,4 @@
-"""What is at a place that is meant as data: its layout and every picture listed there, also where much is wrong.
+"""Surveys a place that should hold data: its layout and every picture in it, also where much is wrong.
 
 `open_data` stops at the first thing that it cannot accept. Here all of them are collected.
 """

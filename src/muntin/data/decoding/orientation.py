@@ -20,7 +20,7 @@ BLOCKS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # Pillow
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The decoded picture, turned as its EXIF orientation says; turning twice changes nothing."""
+    """Decode the picture and turn it as its EXIF orientation says. Turning twice changes nothing."""
     image.load()
     turn = TURNS.get(orientation(image))
     if turn is None:
@@ -32,7 +32,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def orientation(image: Image.Image) -> int:
-    """1 to 8 as in EXIF; 1, upright, where nothing is said or what is said is broken.
+    """Returns 1 to 8 as in EXIF; 1 (upright) where the file does not say, or its block is broken.
 
     Pillow's own reader follows every tag of every directory of an EXIF block, and ends in an exception where one is
     broken. Here the first directory is searched for one tag. Pillow turns TIFF files while it decodes them.
@@ -72,7 +72,7 @@ def _from_hex(text: str) -> int:
 
 
 def _from_pillow(image: Image.Image) -> int:
-    """What stands in XMP, or what a program has set; no EXIF block is left to parse."""
+    """What XMP says, or what a program has set. The picture has no EXIF block."""
     try:
         return image.getexif().get(TAG, 1)
     except TypeError:  # a PNG has a text of that name, which is not XMP

@@ -41,11 +41,11 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
 def decode_picture(file: BinaryIO, name: str) -> Image.Image:
     """Decode one picture, turned upright by its EXIF orientation; its mode stays as it is.
 
-    What it is decides its content, never its name. Of an animation or several pages it is the first. Limits are
-    checked against what the file declares, before anything of that size is allocated.
+    The content decides the format, never the name. Of an animation, or of several pages, the first picture is taken.
+    Limits are checked against what the file declares, before anything of that size is allocated.
 
-    Raises `UserError` with `name` and the reason for what is no picture of `FORMATS`, damaged, empty, or above
-    `PIXEL_LIMIT`, `FILE_LIMIT` or `METADATA_LIMIT`.
+    Raises `UserError` with `name` and the reason where the file is no picture of `FORMATS`, is damaged or empty, or
+    exceeds `PIXEL_LIMIT`, `FILE_LIMIT` or `METADATA_LIMIT`.
     """
     bytes_ = file.seek(0, os.SEEK_END)
     if not bytes_:

@@ -1,4 +1,4 @@
-"""Pillow's warnings, kept from the user: what matters of them becomes an error, the rest is noise in every epoch."""
+"""Keeps Pillow's warnings from the user: muntin raises errors for what matters, the rest would return every epoch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _filters = warnings.catch_warnings()
 
 @contextmanager
 def without_pillow_warnings() -> Iterator[None]:
-    """Ignore what Pillow warns of. The user's own filters are back when the last thread has left."""
+    """Ignore Pillow's warnings. The user's own filters are back when the last thread has left."""
     global _inside, _filters
     with _lock:  # `catch_warnings` alone would, with two threads that overlap, leave its filters behind for ever
         _inside += 1

@@ -8,15 +8,15 @@ from pathlib import Path
 from muntin.data.sources.listing import one_line
 from muntin.errors import UserError
 
-SAID = 10  # so many are said one by one, then every so many
+SAID = 10  # so many are printed one by one, then every tenth
 
 
 class BadFiles:
-    """The bad ones among `count` pictures, each once, in the order in which they were met.
+    """The pictures that cannot be read among `count`, each once, in the order in which they were found.
 
     share: more than this share of the pictures stops the run.
-    With a list (`list_in`) every picture is added to the file as it is met, a line `name<TAB>reason`, and those already
-    there count: a run that goes on knows what it knew before, and the processes of one machine what the others met.
+    With a list (`list_in`) every bad picture is added to the file at once, a line `name<TAB>reason`, and those already
+    there count: a resumed run knows what it found before, and the processes of one machine what the others found.
     """
 
     def __init__(self, count: int, share: float):
@@ -29,14 +29,11 @@ class BadFiles:
         return len(self._names)
 
     def list_in(self, file: Path) -> None:
-        """Count anew, from what this file lists by then, and list in it from now on. It is made when there is need."""
+        """Forget what was counted, count what this file lists, and list in it from now on. It is made when needed."""
         self.file, self._names, self._heard = file, {}, 0
 
     def add(self, name: str, reason: str) -> None:
-        """One more, unless it is known.
-
-        Raises UserError when they are more than the share.
-        """
+        """Count one more, unless it is known. Raises `UserError` when they are more than the share."""
         name, reason = one_line(name), one_line(reason)
         if name not in self._names:
             self._read_list()
@@ -67,7 +64,7 @@ class BadFiles:
 
 
 def _append(file: Path, line: str) -> None:
-    """Add a line that outlives a crash of the machine; a line that one had cut short is closed before."""
+    """Add a line that outlives a crash of the machine; first end a line that an earlier crash has cut short."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("ab+") as handle:
         if handle.tell() and (handle.seek(-1, os.SEEK_END), handle.read(1))[1] != b"\n":

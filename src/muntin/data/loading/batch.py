@@ -22,6 +22,11 @@ class Batch(NamedTuple):
     indices: Tensor = torch.empty(0, dtype=torch.int64)  # (B,), numbers of the samples in their source
     places: Sequence[Place] = ()
 
+    def first(self) -> Batch:
+        """The first sample alone, as a batch of one."""
+        inputs, target = ({name: values[:1] for name, values in part.items()} for part in (self.inputs, self.target))
+        return Batch(inputs, target, self.names[:1], self.indices[:1], self.places[:1])
+
 
 Collate = Callable[[Sequence[Sample], Sequence[int]], Batch]
 """Makes a batch of samples and their numbers in the source."""

@@ -21,7 +21,7 @@ from muntin.data.loading.batch import Batch, Collate, Prepare, stack, unprepared
 from muntin.data.loading.mixing import Mixing
 from muntin.data.loading.order import BLOCK, Order
 from muntin.data.loading.reader import Read, Reader, Work
-from muntin.data.sources.source import Source, shards_of
+from muntin.data.sources.source import Source
 from muntin.data.transforms.transform import Transform
 from muntin.errors import RunError, UserError
 
@@ -36,8 +36,8 @@ class Loader:
     (seed, epoch, sample or batch number): the global generators are neither read nor changed. See `Order` for how
     samples are shared among processes.
     repeats: repeated augmentation; how often each sample comes in a row, every time with changes of its own.
-    bad_share: 0 stops at the first picture that cannot be read. Above it, such a picture is counted in `bad`, listed in
-    the file `bad_list` if there is one, and replaced by another, drawn by (seed, epoch, index), or without shuffling
+    bad_share: 0 stops at the first picture that cannot be read. Above 0, such a picture is counted in `bad`, listed in
+    the file `bad_list` if there is one, and replaced by another, drawn by (seed, epoch, index); without shuffling it is
     left out. When they are more than this share of the source, the loader stops with `UserError`.
 
     Raises `UserError` for sizes that cannot work, and on reading for a picture, or too many, that cannot be read;
@@ -83,7 +83,7 @@ class Loader:
             drop_last=drop_last,
             rank=rank,
             world=world,
-            shards=shards_of(source) if shuffle else None,
+            shards=source.shards() if shuffle else None,
             repeats=repeats,
         )
         if repeats > 1 and len(source) < BLOCK:
@@ -144,7 +144,7 @@ class Loader:
         )
 
     def __del__(self) -> None:
-        """End the workers as torch would, but without its traceback for one that was lost."""
+        """End the workers as torch does, but without its traceback where one was lost."""
         iterator = getattr(getattr(self, "_pool", None), "_iterator", None)
         if iterator is not None:
             with contextlib.suppress(RuntimeError):
@@ -170,8 +170,10 @@ class Loader:
 
 @contextlib.contextmanager
 def lost_worker_said() -> Iterator[None]:
-    """`RunError` for the loss of a worker process, which torch says in the main process, wherever that is then: the
-    loader listens while it waits for a batch, and whoever trains should do so around all of it.
+    """Raise `RunError` where torch reports that a worker process was lost.
+
+    torch interrupts the main process for that, whatever it does at that moment. The loader uses this while it waits for
+    a batch; a training loop should use it around all of its work.
     """
     try:
         yield
@@ -190,14 +192,14 @@ def _lost_worker(error: Exception) -> RunError:
 
 @functools.cache
 def _ending() -> Event:
-    """Set as soon as this process begins to end, which is before Python ends its worker processes by SIGTERM."""
+    """An event that is set when this process begins to end, before Python ends its worker processes by SIGTERM."""
     event = multiprocessing.Event()
     atexit.register(event.set)
     return event
 
 
 def _outlive_signals(ending: Event, worker: int) -> None:
-    """Ctrl-C and SIGTERM often go to every process of a run, which needs its workers until it has saved."""
+    """Ignore Ctrl-C and SIGTERM in a worker: they often go to every process, and the run needs its workers to save."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if ending.is_set() else None)
 

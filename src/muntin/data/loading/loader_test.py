@@ -16,12 +16,10 @@ from muntin.data import (
     Digits,
     Folder,
     Loader,
-    MaskGenerator,
     Mixing,
     PictureInput,
     Subset,
     WithoutLabels,
-    eval_transform,
     train_transform,
 )
 from muntin.data.loading.loader import lost_worker_said
@@ -29,16 +27,22 @@ from muntin.data.loading.reader import Work
 from muntin.data.sources.place import UNMOVED
 from muntin.errors import RunError, UserError
 
-PREPROCESS = PictureInput(image_size=(16, 16), crop_ratio=0, mean=(0.13,), std=(0.3,))
+INPUTS = PictureInput(image_size=(16, 16), crop_ratio=0, mean=(0.13,), std=(0.3,))
 AUGMENT = Augment(crop="padded", rotate=10, translate=0.1, randaugment=9, erasing=0.5)
+
+
+def _with_a_mask(sample, rng, training):
+    """As a task would prepare it."""
+    mask = torch.from_numpy(rng.permutation(16).reshape(4, 4))
+    return sample._replace(inputs=sample.inputs | {"mask": mask, "training": training})
 
 
 def _loader(count=37, mixing=True, **how):
     arguments = {"batch_size": 8, "shuffle": True, "seed": 5} | how
     return Loader(
         Subset(Digits("train"), range(count)),
-        train_transform(PREPROCESS, AUGMENT),
-        prepare=MaskGenerator(16, 8, 4).prepare,
+        train_transform(INPUTS, AUGMENT),
+        prepare=_with_a_mask,
         mixing=Mixing(10, mixup=0.8, cutmix=1.0, smoothing=0.1) if mixing else None,
         **arguments,
     )
@@ -55,7 +59,13 @@ def _same(one, other):
 
 def test_a_batch_holds_what_the_contract_says():
     batch = next(_loader().epoch(0))
-    kinds = {"image": torch.float32, "mask": torch.int64, "label": torch.int64, "soft": torch.float32}
+    kinds = {
+        "image": torch.float32,
+        "mask": torch.int64,
+        "training": torch.bool,
+        "label": torch.int64,
+        "soft": torch.float32,
+    }
     assert {key: value.dtype for key, value in (batch.inputs | batch.target).items()} == kinds
     assert batch.inputs["image"].shape == (8, 1, 16, 16)
     assert batch.inputs["mask"].shape == (8, 4, 4)
@@ -165,7 +175,7 @@ def test_evaluation_reads_in_order_and_only_once():
         name
         for rank in range(3)
         for batch in Loader(
-            Subset(Digits("val"), range(20)), eval_transform(PREPROCESS), batch_size=4, rank=rank, world=3
+            Subset(Digits("val"), range(20)), INPUTS.eval_transform(), batch_size=4, rank=rank, world=3
         ).epoch(0)
         for name in batch.names
     ]
@@ -174,10 +184,10 @@ def test_evaluation_reads_in_order_and_only_once():
 
 def test_unlabelled_batches_have_no_label():
     source = WithoutLabels(Digits("train"))
-    batch = next(Loader(source, eval_transform(PREPROCESS), batch_size=2).epoch(0))
+    batch = next(Loader(source, INPUTS.eval_transform(), batch_size=2).epoch(0))
     assert (batch.inputs.keys(), batch.target) == ({"image"}, {})
     with pytest.raises(UserError, match="mixing and label smoothing need labels"):
-        Loader(source, eval_transform(PREPROCESS), batch_size=2, mixing=Mixing(10, smoothing=0.1))
+        Loader(source, INPUTS.eval_transform(), batch_size=2, mixing=Mixing(10, smoothing=0.1))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -197,7 +207,7 @@ def test_a_picture_that_cannot_be_transformed_is_named(pictures):
     root = pictures("cat/1.png", "dog/1.png")
     Image.new("F", (4, 4)).save(root / "cat" / "1.tif")
     with pytest.raises(UserError, match=r"cat/1\.tif: a picture of mode F"):
-        list(Loader(Folder(root), eval_transform(PictureInput()), batch_size=1).epoch(0))
+        list(Loader(Folder(root), PictureInput().eval_transform(), batch_size=1).epoch(0))
 
 
 class _Fatal:
@@ -229,7 +239,7 @@ def test_a_fault_in_a_worker_keeps_its_traceback():
 
 
 def test_a_worker_killed_in_a_later_epoch_is_noticed_at_once():
-    loader = Loader(Digits("val"), eval_transform(PREPROCESS), batch_size=10, workers=2)
+    loader = Loader(Digits("val"), INPUTS.eval_transform(), batch_size=10, workers=2)
     list(loader.epoch(0))
     batches = loader.epoch(1)
     next(batches)

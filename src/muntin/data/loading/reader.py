@@ -1,4 +1,4 @@
-"""Reading one batch: what a worker process does."""
+"""Reads one batch: what a worker process does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Bad(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What became of a `Work`. `batch` is None where all pictures were left out."""
+    """The result of a `Work`. `batch` is None where all pictures were left out."""
 
     batch: Batch | None
     bad: list[Bad]
@@ -44,7 +44,7 @@ class Reader:
 
     What is random about a sample follows from (seed, epoch, view), whatever the process. Mixing takes partners from
     this batch and draws by rank, so it alone depends on how many processes share an update.
-    on_bad: whether a bad picture raises `UserError`, gives its place to another one, or is left out.
+    on_bad: whether a bad picture raises `UserError`, is replaced by another one, or is left out.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Reader:
         self.seed, self.rank, self.on_bad = seed, rank, on_bad
 
     def read(self, work: Work) -> Read:
+        """Read one batch, and name the pictures in it that could not be read."""
         samples: list[Sample] = []
         indices: list[int] = []
         bad: list[Bad] = []
@@ -85,14 +86,14 @@ class Reader:
         return Read(self._batch(work, samples, indices) if samples else None, bad)
 
     def __getitem__(self, work: Work) -> Read | UserError | RunError:
-        """`read` for a worker process: a sentence is handed over whole, where raising would add a traceback."""
+        """`read` for a worker process. Returns an error instead of raising it, since torch would add a traceback."""
         try:
             return self.read(work)
         except (UserError, RunError) as error:
             return error
 
     def _candidates(self, epoch: int, view: int) -> Iterator[int]:
-        """The sample that `view` is one of, and those that may stand in for it."""
+        """The sample that `view` shows, and those that may replace it."""
         yield view % len(self.source)
         if self.on_bad == "replace":
             rng = replacement_stream(self.seed, epoch, view)

@@ -19,7 +19,7 @@ class Table(Files):
 
     Paths are relative to the CSV file. Classes are the labels in sorted order: by number where all are whole
     numbers, else by letter. `splits` holds "train" or "val" for each row, None without that column.
-    With `labelled=False` the label column is not needed and not read.
+    labelled: whether to read the label column; without, it need not be there.
 
     Raises `UserError` for a missing column, an incomplete row, an unknown split, missing files (all in one message),
     no rows, or one class only.

@@ -39,6 +39,9 @@ class Digits:
     def name(self, index: int) -> str:
         return f"digits/{self.split}/{index:05d}"
 
+    def shards(self) -> None:
+        return None
+
 
 @cache
 def _load() -> tuple[np.ndarray, list[int]]:

@@ -1,4 +1,4 @@
-"""A source of picture files on disk; what labels them is decided by `folder.py`, `table.py` and `unlabelled.py`."""
+"""A source of picture files on disk. `folder.py`, `csv.py` and `unlabelled.py` say where their labels come from."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ class Files:
 
     def name(self, index: int) -> str:
         return self.paths[index]
+
+    def shards(self) -> None:
+        return None
 
 
 def read_picture(path: str, label: int | None = None) -> Sample:

@@ -13,5 +13,5 @@ def listing(names: Iterable[str], most: int = 8) -> str:
 
 
 def one_line(text: str) -> str:
-    """What cannot be printed, line breaks and a terminal's commands among it, in Python's escapes."""
+    """The text with Python's escapes for what cannot be printed, such as line breaks and commands to a terminal."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

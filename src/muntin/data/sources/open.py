@@ -20,15 +20,16 @@ from muntin.errors import UserError
 
 
 def open_data(place: str | Path, *, labelled: bool = True, val_share: float = 0.1, seed: int = 0) -> Splits:
-    """Recognise data by looking at it.
+    """Recognise data by looking at it, and split it into what is trained on and what is held out.
 
     - "digits": the built-in set with its own split (a folder of that name is "./digits").
     - a folder with `train/` and one of `val/ valid/ validation/`; class folders in both, the same in both.
     - a folder (or a `train/` alone) of class folders, of which `val_share` of every class is held out, drawn by `seed`.
     - a `.csv` file of `path,label`, with the split from its column `split` or else drawn likewise.
-    - tar shards in a folder, or at a URL that fsspec knows (s3://bucket/folder), see `shard_files.py`; where none are
+    - tar shards in a folder, or at a URL that fsspec knows (s3://bucket/folder), see `shards/files.py`; where none are
       for validation, `val_share` of every class is held out likewise.
-    With `labelled=False` folders are searched to any depth, labels are ignored and `classes` is ().
+    labelled: whether the task needs labels. Without them folders are searched to any depth, labels are ignored, and
+    `classes` is ().
 
     Raises `UserError` where the data is missing, empty, has no or one class, or classes that differ between the two.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 Affine = tuple[float, float, float, float, float, float]
 """(a, b, c, d, e, f) maps (x, y) to (a x + b y + c, d x + e y + f): Pillow's order. x counts columns, y rows, both from
@@ -11,11 +11,13 @@ the upper left corner of the picture; pixel i reaches from i to i + 1, so its ce
 UNMOVED: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """The original's size and the map from an input's coordinates back to the original's.
 
     Every geometric transform composes the map, so that an answer in the input's coordinates can be drawn on the
     original. The original is the upright picture: EXIF orientation is applied when a file is decoded.
+    No tuple: whoever moves a batch to a device looks into its tuples, and would look into all of these.
     """
 
     size: tuple[int, int]  # height, width, pixels
@@ -23,7 +25,7 @@ class Place(NamedTuple):
 
     def then(self, step: Affine) -> Place:
         """The place after one more transform; `step` maps the new input's coordinates to the present one's."""
-        return self._replace(to_original=compose(self.to_original, step))
+        return Place(self.size, compose(self.to_original, step))
 
 
 def compose(last: Affine, first: Affine) -> Affine:

@@ -44,13 +44,8 @@ class Source(Protocol):
     def name(self, index: int) -> str:
         """The file's name alone, without decoding."""
 
-
-def shards_of(source: Source) -> np.ndarray | None:
-    """The number of the shard that each sample lies in, (len,) int64, for sources that are quick when read shard by
-    shard; None for all others, which have no method `shards`.
-    """
-    shards = getattr(source, "shards", None)
-    return shards() if shards else None
+    def shards(self) -> np.ndarray | None:
+        """The number of the shard that each sample lies in, (len,) int64; None where any order is as quick to read."""
 
 
 class Splits(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from muntin.data.sources.listing import listing
-from muntin.data.sources.source import Sample, Source, Splits, shards_of
+from muntin.data.sources.source import Sample, Source, Splits
 from muntin.errors import UserError
 
 
@@ -30,24 +30,26 @@ class Subset:
         return self.source.name(self.indices[index])
 
     def shards(self) -> np.ndarray | None:
-        shards = shards_of(self.source)
+        shards = self.source.shards()
         return None if shards is None else shards[self.indices]
 
 
 def few_labels(source: Source, per_class: int, seed: int) -> Subset:
-    """`per_class` samples of every class, drawn by `seed`; with one seed, a smaller draw is part of a larger one.
+    """Keep `per_class` samples of every class, drawn by `seed`. A smaller draw is part of a larger one of that seed.
 
     Raises `UserError` for a source without labels, `per_class` below 1, or classes with too few samples.
     """
     if not source.classes:
-        raise UserError("few labels were asked of pictures that have none: give class folders or a CSV of path,label")
+        raise UserError(
+            "labels_per_class needs labels, and these pictures have none: give class folders or a CSV of path,label"
+        )
     if per_class < 1:
-        raise UserError(f"{per_class} labels a class were asked for; at least 1 is needed")
+        raise UserError(f"labels_per_class is {per_class}; it must be at least 1")
     shuffled = _shuffled_by_class(source, seed)
     if small := [
         f"{name} ({len(members)})" for name, members in zip(source.classes, shuffled) if len(members) < per_class
     ]:
-        raise UserError(f"{per_class} labels a class were asked for; too few pictures in: {listing(small)}")
+        raise UserError(f"labels_per_class is {per_class}, and these classes have fewer pictures: {listing(small)}")
     return Subset(source, sorted(index for members in shuffled for index in members[:per_class]))
 
 

@@ -28,7 +28,7 @@ def test_few_labels_draws_as_many_of_each_class():
 
 def test_few_labels_says_which_classes_are_too_small():
     part = Subset(Digits("train"), [i for i in range(4000) if Digits("train").label(i) != 3])
-    with pytest.raises(UserError, match=r"too few pictures in: 3 \(0\)"):
+    with pytest.raises(UserError, match=r"these classes have fewer pictures: 3 \(0\)"):
         few_labels(part, 1, seed=0)
     with pytest.raises(UserError, match="at least 1"):
         few_labels(Digits("train"), 0, seed=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from muntin.data.sources.files import Files, pictures_below
-from muntin.data.sources.source import Sample, Source, shards_of
+from muntin.data.sources.source import Sample, Source
 from muntin.errors import UserError
 
 
@@ -22,7 +22,7 @@ class Unlabelled(Files):
 
 
 class WithoutLabels:
-    """A labelled source seen without its labels."""
+    """A labelled source whose labels are not shown."""
 
     classes: tuple[str, ...] = ()
 
@@ -42,4 +42,4 @@ class WithoutLabels:
         return self.source.name(index)
 
     def shards(self) -> np.ndarray | None:
-        return shards_of(self.source)
+        return self.source.shards()

@@ -91,6 +91,11 @@ class PictureInput:
     def resampling(self) -> Image.Resampling:
         return RESAMPLING[self.interpolation]
 
+    def in_words(self) -> str:
+        """What the model sees, for the first lines of a run."""
+        height, width = self.image_size
+        return f"pictures of {height} x {width} pixels"
+
     def read(self, path: str | os.PathLike[str]) -> Sample:
         """Decode a file, as it is before any transform. Raises `UserError` for all that `open_picture` refuses."""
         return read_picture(os.fspath(path))

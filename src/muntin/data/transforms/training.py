@@ -19,11 +19,6 @@ from muntin.data.transforms.vision import functional
 SMALL = 32  # pixels; inputs up to this side are shifted by crop="auto", larger ones cropped and resized
 
 
-def eval_transform(inputs: Inputs) -> Transform:
-    """What evaluation and prediction do with a sample; nothing is random."""
-    return inputs.eval_transform()
-
-
 def train_transform(inputs: Inputs, augment: Augment) -> Transform:
     """`augment`'s changes of single samples, then normalisation, then erasing. Needs torchvision.
 

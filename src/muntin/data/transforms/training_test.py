@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from muntin.data import Augment, PictureInput, eval_transform, picture_sample, train_transform
+from muntin.data import Augment, PictureInput, picture_sample, train_transform
 from muntin.data.transforms.pixels import Normalise
 
 INPUTS = PictureInput(image_size=(48, 64), crop_ratio=0.9)
@@ -22,7 +22,7 @@ def _image(transform, seed=0):
 
 
 def test_augment_without_changes_is_evaluation():
-    assert torch.equal(_image(train_transform(INPUTS, Augment())), _image(eval_transform(INPUTS)))
+    assert torch.equal(_image(train_transform(INPUTS, Augment())), _image(INPUTS.eval_transform()))
 
 
 def test_the_draw_decides():
@@ -35,13 +35,13 @@ def test_the_draw_decides():
 
 def test_transforms_survive_pickling():
     transform = train_transform(INPUTS, Augment(three_augment=True, color_jitter=0.3, crop="simple", zoom=(0.9, 1.1)))
-    for each in (transform, train_transform(INPUTS, RECIPE), eval_transform(INPUTS)):
+    for each in (transform, train_transform(INPUTS, RECIPE), INPUTS.eval_transform()):
         assert torch.equal(_image(pickle.loads(pickle.dumps(each))), _image(each))
 
 
 def test_flip_mirrors_half_of_the_pictures():
     transform = train_transform(INPUTS, Augment(flip=0.5))
-    straight = _image(eval_transform(INPUTS))
+    straight = _image(INPUTS.eval_transform())
     images = [_image(transform, seed) for seed in range(60)]
     flipped = [torch.equal(image, straight.flip(-1)) for image in images]
     assert all(flip or torch.equal(image, straight) for flip, image in zip(flipped, images))

@@ -10,14 +10,17 @@ from torch import Tensor
 
 from muntin.ops.cached import without_autocast
 
-FAST_KERNEL = 3  # up to this size oneDNN has a fast gradient of its own
+from .choice import is_tuned
+
+SMALL_KERNEL = 3  # up to this size oneDNN has gradients of its own in most types
 
 
 def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
     """Every channel with a kernel of its own: (B, C, H, W) -> (B, C, H, W), sides divided by the stride, rounded up.
 
     weight: (C, 1, k, k), k odd. As F.conv2d with padding k // 2, and equal to it up to rounding. In training
-    on a CPU the gradients are written out here where PyTorch's own take 10 to 30 times as long as the convolution.
+    on a CPU the gradients are written out here where PyTorch's own were measured to take longer (`choice.py`): for
+    large kernels up to 30 times as long as the convolution.
     """
     if _gains(x, weight, stride):
         if torch.is_autocast_enabled("cpu"):
@@ -85,8 +88,14 @@ def weight_gradient(x: Tensor, grad: Tensor, kernel: torch.Size) -> Tensor:
     return F.pad(found, (rest_w, rest_w, rest_h, rest_h))
 
 
+def shape_class(weight: Tensor, stride: int) -> str:
+    """The class of `choice.DEPTHWISE` that a call belongs to."""
+    kernel = "large" if min(weight.shape[2:]) > SMALL_KERNEL else "small"
+    return f"{kernel} kernel, {'strided' if stride > 1 else 'dense'}"
+
+
 def _gains(x: Tensor, weight: Tensor, stride: int) -> bool:
-    """Whether oneDNN's own gradient is slower: for large kernels, and for strides in bf16."""
+    """Whether the gradients written out here are wanted and were measured to be faster than PyTorch's own."""
     rounded = torch.is_autocast_enabled("cpu") and x.dtype != torch.float64  # which autocast leaves as it is
     dtype = torch.get_autocast_dtype("cpu") if rounded else x.dtype
     return (
@@ -95,7 +104,6 @@ def _gains(x: Tensor, weight: Tensor, stride: int) -> bool:
         and x.numel() > 0
         and torch.is_grad_enabled()
         and (x.requires_grad or weight.requires_grad)
-        and (min(weight.shape[2:]) > FAST_KERNEL or (stride > 1 and dtype == torch.bfloat16))
-        and dtype in (torch.float32, torch.bfloat16)  # those that oneDNN has kernels for
+        and is_tuned(("depthwise gradient", dtype, shape_class(weight, stride)))
         and bool(torch.backends.mkldnn.enabled)
     )

@@ -9,26 +9,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .choice import is_tuned
+
+LARGE_OUTPUT = 1 << 23  # numbers from which an output, 32 MiB in fp32, no longer stays in a cache
 Gelu = Literal["none", "tanh"]  # as PyTorch names the exact (erf) one and its approximation
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: Gelu | None = None) -> Tensor:
     """x W^T + b, then a GELU if asked for, exact ("none") or by tanh: (..., C_in) -> (..., C_out).
 
-    Without gradients on a CPU it goes to oneDNN directly, which is faster than PyTorch's own way in fp32 and takes the
-    GELU along. Equal up to rounding.
+    Without gradients on a CPU it goes to oneDNN directly, which takes the GELU along, where that was measured to be
+    faster than PyTorch's own way (`choice.py`). Equal up to rounding.
     """
-    if _inference_on_cpu(x, weight, bias) and fused_linear_works(x.dtype):
+    if (
+        _inference_on_cpu(x, weight, bias)
+        and is_tuned(("linear", x.dtype, shape_class(x, weight, gelu)))
+        and fused_linear_works(x.dtype)
+    ):
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], gelu or "none")
     x = F.linear(x, weight, bias)
     return F.gelu(x, approximate=gelu) if gelu else x
 
 
+def shape_class(x: Tensor, weight: Tensor, gelu: Gelu | None) -> str:
+    """The class of `choice.LINEAR` that a call belongs to."""
+    c_out, c_in = weight.shape
+    kind = "GELU" if gelu else "widens" if c_out > c_in else "narrows"
+    return f"{kind}, large" if x.numel() * c_out >= LARGE_OUTPUT * c_in else f"{kind}, small"
+
+
 def _inference_on_cpu(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     return (
         not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # which cannot write the operator's arguments down
         and x.device.type == "cpu"
         and x.dtype == weight.dtype
+        and (bias is None or bias.is_contiguous())  # whose strides the operator does not look at
         and not (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)))
         and not torch.is_autocast_enabled("cpu")
         and bool(torch.backends.mkldnn.enabled)

@@ -27,8 +27,11 @@ from muntin.ops.attention import attend, backward_chunk, forward_chunk, temperat
 from muntin.ops.cached import cached, without_autocast
 from muntin.ops.windows import Size, Windows, crop_grid, fill_padding, gather_bias, shift_mask, window_attention
 
+from .choice import is_tuned
+
 Backend = Literal["auto", "reference", "sdpa", "direct", "chunked"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+SMALL_WINDOW = 64  # tokens, as of 7 x 7 and 8 x 8
 LARGE_WINDOW = 1024  # tokens from which `auto` no longer keeps P: N x N is then larger than all the rest
 CHUNK = 1 << 20  # logits a chunk holds at most, 4 MB in fp32: small for the cache, large beside the cost of a call
 
@@ -67,11 +70,11 @@ def choose_backend(qkv: Tensor, tokens: int) -> Backend:
 def _boxwise(qkv: Tensor, table: Tensor, index: Tensor, s: Tensor | None, w: Windows, keep: bool) -> Tensor:
     """Attention of a padded grid, (B, *S, 3C) -> (B, *S, C). s: V2's 1/tau. keep: whether P is kept for backward.
 
-    Without gradients and in full precision PyTorch's fused kernel does the inside of a box.
-    In bf16 the products written out are faster, and do not round the logits of V2.
+    Without gradients and in full precision PyTorch's fused kernel does the inside of a box, unless the products
+    written out were measured to be faster (`choice.py`). In bf16 they are, and do not round the logits of V2.
     """
     differentiate = torch.is_grad_enabled() and any(t.requires_grad for t in (qkv, table, s) if t is not None)
-    if differentiate or qkv.dtype not in (torch.float32, torch.float64):
+    if differentiate or qkv.dtype not in (torch.float32, torch.float64) or _products_are_faster(qkv, w):
         return _ByHand.apply(qkv, table, index, s, w, keep)
     out, bias = qkv.new_empty(*qkv.shape[:-1], qkv.shape[-1] // 3), _Bias(table, index, w)
     with without_autocast(qkv.device):
@@ -83,6 +86,17 @@ def _boxwise(qkv: Tensor, table: Tensor, index: Tensor, s: Tensor | None, w: Win
                 o = attend(q[hs], k[hs], v[hs], bias.of(hs, cls), "sdpa")
                 _write(out[images], o, cls, w, hs)
     return out
+
+
+def _products_are_faster(qkv: Tensor, w: Windows) -> bool:
+    if torch.compiler.is_compiling() or qkv.device.type != "cpu":
+        return False
+    return is_tuned(("window attention", qkv.dtype, shape_class(math.prod(w.window))))
+
+
+def shape_class(tokens: int) -> str:
+    """The class of `choice.WINDOWS` that windows of so many tokens belong to."""
+    return "small windows" if tokens <= SMALL_WINDOW else "large windows"
 
 
 class _ByHand(torch.autograd.Function):

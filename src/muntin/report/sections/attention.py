@@ -30,7 +30,7 @@ def attention(
 ) -> None:
     """Add one line a block: the window lattice, then one overlay a head, from `lens.attention`.
 
-    picture: what the model saw, the same pixels as the normalised image (`pictures.from_tensor`).
+    picture: what the model saw, the same pixels as the normalised image (`draw.pixels.from_tensor`).
     """
     if not maps:
         raise UserError("no attention to show: the model has no block with windows")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from muntin.draw.pixels import from_tensor
 from muntin.errors import UserError
 from muntin.report import pictures
 from muntin.report.markup import Html, element
@@ -42,9 +43,7 @@ def reconstructions(
         "painted in": torch.where(hidden, reconstruction, original),
     }
     page.section(title, text)
-    strips = [
-        _strip(name, [pictures.from_tensor(image, mean, std) for image in images]) for name, images in rows.items()
-    ]
+    strips = [_strip(name, [from_tensor(image, mean, std) for image in images]) for name, images in rows.items()]
     share = float(hidden.float().mean())
     page.figure(
         element("div", {"class": "strips"}, *strips),

@@ -13,7 +13,7 @@ from muntin.report.page import Page
 
 MEANING = {  # files and folders of a run folder
     "recipe.json": "every setting of the run, resolved; runs again from this file",
-    "environment.json": "versions and hardware",
+    "environment.json": "versions, hardware, and which operators tuned code computed",
     "metrics.jsonl": "one object a line: losses, learning rate, speed, accuracies",
     "tensorboard": "the same numbers for TensorBoard",
     "checkpoints": "training state to resume from",

@@ -24,10 +24,10 @@ AT_ONCE = 8  # shards indexed side by side: stores answer late, but many at a ti
 class Shards:
     """The pictures of tar shards, each read from its place in its shard. A name is `shard.tar!member`.
 
-    Every shard's headers are walked once, at the start (`shard_index.py`), so any sample can be read at any time.
-    `classes` are those of classes.txt, a name a line, in which a label is a place or a name; without it classes are
-    the labels met, in sorted order: by number where all are whole numbers, else by letter. With `labelled=False`
-    labels are not read.
+    The headers of every shard are read once, at the start (`index.py`), so that any sample can be read at any time.
+    classes: the lines of classes.txt, where there is one; a label is then the number or the text of a line. Without it
+    the classes are the labels found, sorted by number where all are whole numbers, else by letter.
+    labelled: whether to read labels.
 
     Raises `UserError` naming every shard that is cut off, damaged or lacks labels; for labels outside `classes`; for
     one class only, and where there are no pictures.

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from muntin.data import Loader, PictureInput, Subset, eval_transform, open_data
+from muntin.data import Loader, PictureInput, Subset, open_data
 from muntin.data.loading.order import SHARDS_AT_ONCE, shard_by_shard
 from muntin.data.sources.shards.shards import Shards
 from muntin.errors import UserError
 
-TRANSFORM = eval_transform(PictureInput(image_size=(8, 8)))
+TRANSFORM = PictureInput(image_size=(8, 8)).eval_transform()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where the members of a tar file lie: a walk over its headers that believes nothing and unpacks nothing."""
+"""Where the members of a tar file lie: read from its headers, every one of which is checked; nothing is unpacked."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def edited(teacher, folder, classes=None, **preprocess):
         saved.model,
         kind="classifier",
         classes=classes or saved.classes,
-        preprocess=saved.preprocess | preprocess,
+        inputs=saved.preprocess | preprocess,
     )
     return folder
 
@@ -93,7 +93,7 @@ def test_kind_alpha_and_temperature_reach_the_loss(teacher):
     textbook = replace(recipe, task=replace(recipe.task, normalisation="textbook"))
     other = build(textbook, CPU).task.train()
     batch = Batch({"image": torch.randn(4, 1, 24, 24)}, {"label": torch.arange(4)})
-    official, usual = task(batch)["distillation"], other(batch)["distillation"]
+    official, usual = task(batch).terms["distillation"], other(batch).terms["distillation"]
     torch.testing.assert_close(10 * official, usual)  # ten classes
     assert isinstance(task, Distillation)
     _, by_token = task.model(batch.inputs["image"])
@@ -115,9 +115,9 @@ def test_a_bare_file_needs_the_name_of_its_model(teacher, tmp_path):
     file.write_bytes((teacher / "model" / "model.safetensors").read_bytes())
     with pytest.raises(UserError, match=r"say which model the weights are of, --teacher NAME"):
         build(small(get("digits_distil"), teacher_weights=str(file)), CPU)
-    with pytest.raises(UserError, match=r"the teacher for 10 classes cannot be had: .*bare\.safetensors"):
+    with pytest.raises(UserError, match=r"cannot load the teacher for 10 classes: .*bare\.safetensors"):
         build(small(get("digits_distil"), teacher_weights=str(file), teacher="deit_tiny"), CPU)
-    with pytest.raises(UserError, match=r"the teacher cannot be had: there is no model at .*gone"):
+    with pytest.raises(UserError, match=r"cannot load the teacher for 10 classes: there is no model at .*gone"):
         build(small(get("digits_distil"), teacher_weights=str(tmp_path / "gone")), CPU)
 
 
@@ -167,4 +167,4 @@ def test_a_fresh_head_is_scaled():
 def test_binary_cross_entropy_is_chosen_by_the_recipe():
     recipe = replace(get("digits"), augment=Augment(), task=ClassificationChoice(loss="binary_cross_entropy"))
     parts = build(recipe, CPU)
-    assert list(parts.task(next(iter(parts.train.epoch(0))))) == ["binary_cross_entropy"]
+    assert list(parts.task(next(iter(parts.train.epoch(0)))).terms) == ["binary_cross_entropy"]

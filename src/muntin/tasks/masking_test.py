@@ -6,8 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from muntin.data import MaskGenerator, picture_sample
+from muntin.data import picture_sample
 from muntin.errors import UserError
+from muntin.tasks import MaskGenerator
 
 
 @pytest.mark.reference

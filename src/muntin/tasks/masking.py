@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from muntin.data.sources.source import Sample
+from muntin.data import Sample
 from muntin.errors import UserError, sides
 
 
@@ -37,7 +37,7 @@ class MaskGenerator:
             raise UserError(f"mask patches of {sides(cell)} pixels do not divide pictures of {whole}; change either")
         if not 0 < ratio <= 1:
             raise UserError(f"the share of masked patches is {ratio}; it must be above 0, to 1")
-        self.image_size, self.ratio = size, ratio
+        self.image_size, self.cell, self.ratio = size, cell, ratio
         self.cells = tuple(s // c for s, c in zip(size, cell))
         self.times = tuple(c // t for c, t in zip(cell, token))  # tokens a cell
 

@@ -1,0 +1,30 @@
+"""What every measure promises: it counts on its own process and is merged over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+
+class Measured(NamedTuple):
+    """What a measure found."""
+
+    numbers: dict[str, float]  # by the names of metrics.jsonl
+    samples: int  # that they are about
+    details: Any  # what a page or a table shows beside them, of a type of the measure's own
+
+
+class Meter(Protocol):
+    """Every process feeds its own samples to `update`; `merge` of all states makes each hold the counts of all."""
+
+    def update(self, answer: Any, batch: Any) -> None:
+        """Count what a task answered to a batch."""
+
+    def state(self) -> Any:
+        """All counts so far, to be sent to other processes."""
+
+    def merge(self, states: Sequence[Any]) -> None:
+        """Take over the counts of all processes: their states, this one's among them."""
+
+    def result(self) -> Measured:
+        """The counts as metrics. Raises UserError where nothing was counted."""
