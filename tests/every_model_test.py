@@ -160,7 +160,7 @@ def test_gradients_reach_every_parameter_of_pretraining(case):
     task = perturbed(SimMIM(backbone(case)))
     rows, columns = task.backbone.embed(pictures(64, 32)).shape[1:-1]
     mask = torch.zeros(2, rows, columns, dtype=torch.long).index_fill(1, torch.arange(rows // 3), 1)
-    sum(task.losses(Batch({"image": pictures(64, 32), "mask": mask}, {})).values()).backward()
+    sum(task.losses(Batch({"image": pictures(64, 32), "mask": mask}, {})).terms.values()).backward()
     # readouts alone read the tokens before the cells, and the last block's queries of them
     assert not [n for n in unreached(task, case) if "distillation_token" not in n]
 
@@ -277,7 +277,7 @@ def test_every_model_learns_from_any_other(case):
 
 def test_a_plain_loss_trains_every_head(case):
     task = Classification(classifier(case).train())
-    sum(task.losses(Batch({"image": pictures(32, 32)}, {"label": torch.tensor([1, 3])})).values()).backward()
+    sum(task.losses(Batch({"image": pictures(32, 32)}, {"label": torch.tensor([1, 3])})).terms.values()).backward()
     assert not unreached(task, case)
 
 
