@@ -119,7 +119,7 @@ def test_layers_cover_every_parameter_once(shared_bias):
 def test_simmim_reaches_every_parameter(shared_bias):
     task = SimMIM(beit(shared_bias=shared_bias))
     mask = torch.zeros(2, 3, 5, dtype=torch.long).index_fill(1, torch.arange(2), 1)
-    sum(task.losses(Batch({"image": torch.randn(2, 3, 12, 20), "mask": mask}, {})).values()).backward()
+    sum(task.losses(Batch({"image": torch.randn(2, 3, 12, 20), "mask": mask}, {})).terms.values()).backward()
     assert not [n for n, p in task.named_parameters() if p.grad is None or not p.grad.any()]
 
 
