@@ -47,7 +47,7 @@ PLACES = {  # what: where it may stand, as module:name; the first that a tree ha
     "Loader": ("muntin.data.loading.loader:Loader", "muntin.data.loader:Loader"),
 }
 GROUPS = ("inputs", "target")  # fields of a batch that hold further named tensors; a batch that is a dict has none
-BATCH_NAMES = {"indices": "index", "names": "name", "soft": "target"}
+BATCH_NAMES = {"indices": "index", "names": "name"}
 NOT_RECORDED = {"places"}  # of a batch
 CLOCK = {"images_per_second", "samples_per_second", "data_wait", "memory_gib", "seconds", "report"}  # never the same
 
