@@ -33,7 +33,7 @@ FORMAT = "muntin-choices/1"
 MARGIN = 0.03
 STILL = 0.01  # shortest times that shrink by less than this share in a turn stand still
 TURN = 0.1  # seconds of each way in a turn, about
-TURNS = 10  # at most
+ENOUGH = 3.0  # seconds of both ways in all turns; of slow shapes, that is one turn
 
 # From small to large. What a process sees of its processor: kernels of PyTorch, oneDNN, MKL (on Intel's processors).
 SETS: dict[str, dict[str, str]] = {
@@ -119,18 +119,21 @@ def ratio(job: Job, case: Case) -> float:
     """The time of tuned code over that of PyTorch's own operators, both the shortest that were seen."""
     ways = {"tuned": Choice("tuned", frozenset({case})), "own": PYTORCH}
     jobs = {name: _by(way, job) for name, way in ways.items()}
-    shortest = _shortest(jobs, rounds=2)
-    rounds = min(50, max(3, round(TURN / max(shortest.values()))))
-    for _ in range(TURNS):
+    shortest = _shortest(jobs, rounds=2, warmup=1)
+    rounds, spent = min(50, max(3, round(TURN / max(shortest.values())))), 0.0
+    while spent < ENOUGH:
+        start = time.process_time()
         seen = _shortest(jobs, rounds)
         before, shortest = shortest, {name: min(shortest[name], seen[name]) for name in jobs}
         if all(shortest[name] > (1 - STILL) * before[name] for name in jobs):
             break
+        spent += time.process_time() - start
     return shortest["tuned"] / shortest["own"]
 
 
-def _shortest(jobs: dict[str, Job], rounds: int) -> dict[str, float]:
-    return {name: min(times) for name, times in interleave(jobs, rounds=rounds, clock=time.process_time).items()}
+def _shortest(jobs: dict[str, Job], rounds: int, warmup: int = 0) -> dict[str, float]:
+    seconds = interleave(jobs, rounds=rounds, warmup=warmup, clock=time.process_time)
+    return {name: min(times) for name, times in seconds.items()}
 
 
 def _by(way: Choice, job: Job) -> Job:

@@ -55,8 +55,8 @@ class Task(nn.Module):
 
 def batch() -> Batch:
     generator = torch.Generator().manual_seed(0)
-    image, target = torch.randn(4, 2, generator=generator), torch.rand(4, 3, generator=generator)
-    return Batch({"image": image}, {"label": torch.arange(4), "target": target}, list("abcd"), [3, 1, 2, 0], [])
+    image, soft = torch.randn(4, 2, generator=generator), torch.rand(4, 3, generator=generator)
+    return Batch({"image": image}, {"label": torch.arange(4), "soft": soft}, list("abcd"), [3, 1, 2, 0], [])
 
 
 def recorded(change=lambda batch, task: None, whole: bool = False) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def test_equal_records_are_the_same_and_everything_in_them_is_counted():
     ("change", "sentence"),
     [
         (lambda one, task: nudge(one.inputs["image"]), "train/epoch 0/batch 0/image (float32 (4, 2)) has other bits"),
-        (lambda one, task: nudge(one.target["target"]), "train/epoch 0/batch 0/target (float32 (4, 3)) has other bits"),
+        (lambda one, task: nudge(one.target["soft"]), "train/epoch 0/batch 0/soft (float32 (4, 3)) has other bits"),
         (lambda one, task: swap(one.names), "train/epoch 0/batch 0/name number 1 is 'c' and was 'b'"),
         (lambda one, task: swap(one.indices), "train/epoch 0/batch 0/index (int64 (4,)) has other bits"),
         (lambda one, task: one.target.pop("label"), "train/epoch 0/batch 0/label is missing"),

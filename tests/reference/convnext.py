@@ -60,7 +60,7 @@ def check_classifier(case: Case) -> None:
             case.compare("output/logits", ran(x), atol)
         if case.has("grad/"):
             batch = Batch({"image": x}, {"soft": case.input("target", dtype)})
-            loss = Classification(ran.train()).losses(batch)["cross_entropy"]
+            loss = Classification(ran.train()).losses(batch).terms["cross_entropy"]
             case.compare("output/loss", loss, atol)
             loss.backward()
             gradients = {name: p.grad for name, p in ran.named_parameters() if p.grad is not None}

@@ -86,7 +86,7 @@ def _compare_training(case: Case, ran: Classifier) -> None:
     x, target = case.input("image", dtype), case.input("target", dtype)
     logits: list[Tensor] = []
     ran.register_forward_hook(lambda module, given, answer: logits.append(answer))
-    loss = Classification(ran).losses(Batch({"image": x}, {"soft": target}))["cross_entropy"]
+    loss = Classification(ran).losses(Batch({"image": x}, {"soft": target})).terms["cross_entropy"]
     loss.backward()
     case.compare("output/logits", logits[0], TOLERANCE)
     case.compare("output/loss", loss, TOLERANCE)

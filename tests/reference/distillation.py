@@ -56,7 +56,7 @@ def check_distillation(case: Case) -> None:
             loss = F.cross_entropy(by_class, target)
         else:
             task = _task(variant, student, Said(case.tensors["input/teacher_logits"]))
-            loss = torch.stack(list(task(Batch({"image": image}, {"soft": target})).values())).sum()
+            loss = sum(task(Batch({"image": image}, {"soft": target})).terms.values())
         loss.backward()
         case.compare(f"output/loss/{name}", loss, LOSS)
         gradients = vit_files.write(

@@ -20,7 +20,7 @@ from muntin.errors import UserError
 from muntin.models.fields import Field, fields_of
 from muntin.ops.windows import Size
 from muntin.recipes import ModelChoice, Recipe
-from muntin.recipes.recipe import FROM_PICTURES
+from muntin.recipes.recipe import from_pictures
 from muntin.recipes.typed import field_types
 from muntin.runs.resolve import with_own_model
 from muntin.tasks import CHOICES, TaskChoice
@@ -95,8 +95,10 @@ def _fits(model: str, field: str, value: Any) -> bool:
 
 def _config_fields(model: str) -> list[Field]:
     """The fields of a model's config that can be chosen; none for no name."""
-    every = fields_of(catalog.entry(model).family.config) if model else []
-    return [field for field in every if field.name not in FROM_PICTURES]
+    if not model:
+        return []
+    family = catalog.entry(model).family
+    return [field for field in fields_of(family.config) if field.name not in from_pictures(family)]
 
 
 def _blank(recipe: Recipe, task: TaskChoice, model: ModelChoice) -> Any:
@@ -150,12 +152,14 @@ def _elsewhere(task: TaskChoice, model: ModelChoice, unnamed: str) -> dict[str, 
         for flag, kinds in tasks.items()
     }
     families: dict[str, list[str]] = {}
+    follow: set[str] = set()
     for name, family in catalog.FAMILIES.items():
+        follow |= {f"model.{dashed(field)}" for field in from_pictures(family)}
         for flag in _flags("model", field_types(family.config)):
             families.setdefault(flag, []).append(name)
     instead = f"{model.name} has no such field: leave it out" if model.name else unnamed
     found |= {flag: f"is a field of {', '.join(names)}; {instead}" for flag, names in families.items()}
-    found |= dict.fromkeys(_flags("model", dict.fromkeys(FROM_PICTURES)), "follows from the pictures: leave it out")
+    found |= dict.fromkeys(follow, "follows from the pictures: leave it out")
     return found | {"model.fields": "is one flag a field today, such as --gelu erf"}
 
 

@@ -1,4 +1,4 @@
-"""`muntin VERB ...`: finds the verb, and turns every way a verb can end into an exit code.
+"""`muntin VERB ...`: finds the verb, and turns every ending of a verb into an exit code.
 
 0 done · 2 what was given cannot work · 1 our fault, or a run that had to stop · 130 interrupted.
 Errors end in one sentence on stderr; `--debug` shows the traceback as well. Of the processes of torchrun, the first
@@ -22,15 +22,15 @@ from muntin.errors import RunError, UserError, printable, unknown
 GRACE = 2  # seconds: process 0 mostly fails with the same sentence, and torchrun then ends the others before they speak
 
 VERBS = {  # each is a file of this folder with run(arguments) -> exit code
-    "doctor": "look whether this machine has everything, and say what is missing",
+    "doctor": "check whether this machine has everything, and say what is missing",
     "models": "list the models, or say what a weights file is: muntin models --inspect FILE",
     "data": "check a data set before training on it: muntin data check DIR",
-    "train": "train, fine-tune or pre-train by a recipe; without one, list the recipes",
-    "eval": "measure a trained model on labelled pictures: top-1, top-5, every class",
-    "predict": "name what is on pictures: files, folders, globs",
+    "train": "train, fine-tune, distil or pre-train by a recipe; without one, list the recipes",
+    "eval": "measure a trained model: top-1, top-5 and every class, or the loss of SimMIM",
+    "predict": "ask a trained model about files, folders, globs: it names pictures or fills in hidden parts",
     "convert": "write weights under the names of another project: official, timm, transformers, ...",
     "adapt": "make weights fit another window, picture, number of classes or of channels",
-    "demo": "the whole Swin V2 story on 5,000 bundled digits, with a report to look at",
+    "demo": "run the whole Swin V2 story on 5,000 bundled digits, with a report to look at",
 }
 
 EXAMPLES = (  # they run as they stand, in this order, on data that muntin brings along
@@ -47,7 +47,8 @@ def help_text() -> str:
     examples = [f"  {example}" for example in EXAMPLES]
     return "\n".join(
         [
-            "muntin: pre-train, train, transfer, evaluate and use Swin Transformers.",
+            "muntin: pre-train, train, transfer, evaluate and use vision transformers and their relatives:",
+            "Swin, Swin V2, ViT, DeiT, BEiT, ConvNeXt, CvT.",
             "",
             "usage: muntin VERB ...   (muntin VERB --help; --debug adds tracebacks; --version)",
             "",

@@ -83,14 +83,6 @@ def gather(value: Any) -> list[Any]:
     return values
 
 
-def of_first(value: Any) -> Any:
-    """The value of process 0, whatever the others have; every process gets it."""
-    values = [value]
-    if world() > 1:
-        dist.broadcast_object_list(values)
-    return values[0]
-
-
 def barrier() -> None:
     """Wait until every process is here."""
     if world() > 1:

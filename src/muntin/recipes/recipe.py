@@ -21,8 +21,6 @@ from muntin.tasks import TaskChoice
 
 from .typed import as_tuples, typed
 
-FROM_PICTURES = ("in_chans", "grid")  # fields of models' configs that nobody chooses
-
 
 @dataclass(frozen=True, kw_only=True)
 class About:
@@ -146,15 +144,21 @@ class Recipe:
         self.task.check(self.augment)
 
 
+def from_pictures(family: catalog.Family) -> set[str]:
+    """The fields of a config that follow from the pictures, and that nobody chooses."""
+    return {"in_chans", family.grid}
+
+
 def _typed_config(model: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """`config` with every value as the model's family types it. Raises UserError for what it does not have or allow."""
     entry = catalog.entry(model)
+    follow = from_pictures(entry.family)
     kinds = get_type_hints(entry.family.config, include_extras=True)
-    known = [f"model.config.{name}" for name in kinds if name not in FROM_PICTURES]
+    known = [f"model.config.{name}" for name in kinds if name not in follow]
     values = {}
     for name, value in config.items():
         full = f"model.config.{name}"
-        if name in FROM_PICTURES:
+        if name in follow:
             raise UserError(f"{full} follows from the pictures; leave it out")
         if full not in known:
             raise unknown(f"field of {entry.name}", full, known)

@@ -11,7 +11,8 @@ from muntin.data.transforms.inputs import IMAGENET_MEAN, IMAGENET_STD
 from muntin.errors import UserError
 from muntin.models.backbone import Backbone
 from muntin.recipes import ModelChoice, Recipe
-from muntin.recipes.recipe import FROM_PICTURES
+from muntin.recipes.recipe import from_pictures
+from muntin.recipes.typed import as_tuples
 from muntin.weights.folder import read_config
 from muntin.weights.load import weights_file
 
@@ -112,7 +113,7 @@ def _saved(model: ModelChoice) -> dict[str, Any] | None:
             f"{error}; or say which model the weights are of, --model NAME, or write them as a folder that says it: "
             "muntin convert"
         ) from None
-    return saved | {"config": {key: _tuples(value) for key, value in saved["config"].items()}}
+    return saved | {"config": {key: as_tuples(value) for key, value in saved["config"].items()}}
 
 
 def _pictures(recipe: Recipe, saved: dict[str, Any]) -> Inputs:
@@ -137,9 +138,11 @@ def _normalised_as(chosen: Inputs, trained: Inputs) -> Inputs:
 
 def _differing(saved: dict[str, Any]) -> dict[str, Any]:
     """How the saved model differs from its published variant, as `ModelChoice.config`."""
-    config = {key: value for key, value in saved["config"].items() if key not in FROM_PICTURES}
-    if len(set(config.get("window", ()))) == 1 and isinstance(config["window"][0], tuple):
-        config["window"] = config["window"][0]  # saved stage by stage, and the same for all
+    family = catalog.entry(saved["model"]).family
+    config = {key: value for key, value in saved["config"].items() if key not in from_pictures(family)}
+    for field in config.keys() & family.squares:
+        if len(set(sizes := config[field])) == 1 and isinstance(sizes[0], tuple):
+            config[field] = sizes[0]  # saved stage by stage, and the same for all
     return config
 
 
@@ -153,8 +156,3 @@ def _as_trained(model: ModelChoice, inputs: Inputs, saved: dict[str, Any]) -> Mo
     config, had = (catalog.build_config(m, c) for m, c in ((model.name, model.config), (before.name, saved["config"])))
     trained_on = inputs_from(saved["inputs"]).image_size if saved["inputs"] else None
     return model.with_config(**entry.family.kept(config, inputs.image_size, had, trained_on))
-
-
-def _tuples(value: Any) -> Any:
-    """Lists, as JSON has them, to tuples."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

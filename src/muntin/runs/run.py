@@ -143,7 +143,8 @@ def _alone_in(out: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _tuned_code(out: Path, resume: bool) -> Iterator[None]:
     """Every process uses tuned code where process 0 does, and a run that goes on where it did before."""
-    with choice.use(parallel.of_first(read_choice(out) if resume else choice.in_use())):
+    mine = read_choice(out) if resume else choice.in_use()
+    with choice.use(parallel.gather(mine)[0]):
         yield
 
 
