@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -64,7 +65,7 @@ class Family(NamedTuple):
     structure: tuple[str, ...] = ()  # that make a variant
     squares: tuple[str, ...] = ()  # in which a whole number stands for a square
     stage_squares: tuple[str, ...] = ()  # that have one such size a stage
-    hidden: Mapping[str, str] = {}  # that some files do not tell, in words: the published variant tells them
+    hidden: Mapping[str, str] = {}  # that some files do not tell, in words: the published name does
     decided: tuple[str, ...] = ()  # that weights decide, and no tensor of a checkpoint holds
     in_use: tuple[str, ...] = ()  # that may be others in use than in training
     grid: str = ""  # cells of learned positions, one a cell of the pictures
@@ -110,7 +111,9 @@ class Family(NamedTuple):
 
     def changes(self, config: Any, base: Any) -> dict[str, Any]:
         """The fields in which a config differs from another, as files spell them."""
-        old, new = ({**vars(c), **self.spelt(c)} for c in (base, config))
+        spelt = self.spelt(config)
+        alike = self.spelt(replace(config, **{field: getattr(base, field) for field in spelt}))
+        old, new = {**vars(base), **alike}, {**vars(config), **spelt}
         return {field: value for field, value in new.items() if value != old[field]}
 
     def kept(self, config: Any, size: Size, before: Any, size_before: Size | None) -> dict[str, Any]:

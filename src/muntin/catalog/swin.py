@@ -151,6 +151,7 @@ FAMILY = Family(
     dense={"small_map": "keep"},
     structure=("dim", "depths", "heads"),
     squares=("patch", "window", "absolute_position"),
+    hidden={"window": "windows"},
     in_use=("window", "small_map"),
     grid="absolute_position",
     positions="backbone.absolute_position.embedding",
@@ -168,7 +169,6 @@ FAMILY_V2 = FAMILY._replace(
     config=SwinV2Config,
     structure=(*FAMILY.structure, "extra_norm_period", "extra_norm_scope"),
     stage_squares=("pretrained_window",),
-    hidden={"window": "windows"},
     decided=("pretrained_window",),
     tables=TABLES._replace(fixed=True),  # a frozen log-CPB
     adopt=adopt,

@@ -43,3 +43,10 @@ def test_a_whole_number_is_a_square_in_every_field_that_holds_one():
     config = build_config("swin_v2_tiny_window8", {"window": 4, "patch": 2, "pretrained_window": [6, 6, [5, 4], 3]})
     assert (config.window, config.patch) == ((4, 4), (2, 2))
     assert config.pretrained_window == ((6, 6), (6, 6), (5, 4), (3, 3))
+
+
+def test_a_window_is_no_change_for_having_another_number_of_stages():
+    published, shallow = (build_config("swin_v2_base_window12to16", fields) for fields in ({}, {"depths": (1, 1)}))
+    assert "window" not in V2.changes(shallow, published)
+    other = build_config("swin_v2_base_window12to16", {"depths": (1, 1), "window": 8})
+    assert V2.changes(other, published)["window"] == ((8, 8), (8, 8))

@@ -453,3 +453,10 @@ def test_transformers_prepares_pictures_as_a_converted_folder_says(tmp_path, rat
     sample = picture_sample(Image.fromarray(pixels), "pixels")
     ours = values.eval_transform()(sample, np.random.default_rng(0)).inputs["image"]
     torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
+
+
+def test_windows_that_are_no_squares_are_not_guessed(tmp_path):
+    saved(tmp_path / "ours", "swin_tiny", window=(3, 5))
+    convert(tmp_path / "ours", tmp_path / "bare.pth", layout="official")
+    with pytest.raises(UserError, match=r"does not tell its windows, and is of no published size|no whole"):
+        convert(tmp_path / "bare.pth", tmp_path / "again", layout="muntin")

@@ -113,11 +113,11 @@ def named(told: Architecture) -> Named:
     best = min(ranked, key=lambda row: row[:2])[0]
     nearest, *others = [known for distance, _, known in ranked if distance == best]
     found = Named(nearest.name, _changes(told, nearest), (), ())
-    hidden = tuple(field for field in told.family.hidden if field not in told.fields)
-    if found.of_another_size:
-        return found._replace(open=hidden)
-    differing = [field for field in hidden if any(_value(k, field) != _value(nearest, field) for k in others)]
-    return found._replace(also=tuple(known.name for known in others) if differing else (), open=tuple(differing))
+    family = told.family
+    hidden = tuple(field for field in family.hidden if field not in told.fields)
+    apart = [f for f in hidden if f not in family.structure and any(_value(k, f) != _value(nearest, f) for k in others)]
+    also = tuple(known.name for known in others) if apart else ()
+    return found._replace(also=also, open=hidden if found.of_another_size else tuple(apart))
 
 
 def as_named(told: Architecture, name: str) -> Named:
