@@ -215,7 +215,7 @@ def check_adapting_vit(case: Case) -> None:
     """A pre-trained ViT fine-tuned on larger pictures: its one bias table becomes each block's own, and grows."""
     target = case.config["target_model"]
     config = beit_config_of(target)
-    model = Classifier(BEiT(config), target["num_classes"], beit.readout(config))
+    model = Classifier(BEiT(config), target["num_classes"], beit.FAMILY.readout(config))
     own = model.state_dict()
     foreign = beit_files.read(case.under("weights/"))
     state = spread_bias(foreign.tensors, own)
