@@ -1,4 +1,4 @@
-"""muntin: the Swin lineage and the models told with it, in plain PyTorch.
+"""muntin: vision transformers and the networks close to them, in plain PyTorch.
 
 Names are loaded when they are first used, so that importing the package costs nothing and needs torch alone.
 """

@@ -1,4 +1,4 @@
-"""`python -m muntin`, and so `torchrun -m muntin`: the command line."""
+"""The command line for `python -m muntin`, and so for `torchrun -m muntin`."""
 
 import sys
 

@@ -1,6 +1,6 @@
 """What tasks answer, as named tensors: one type for each kind of answer.
 
-Drawing, records and report sections hold one file for each kind and find it by `kind`; nobody asks which task it was.
+Drawing, records and report sections have one file for each kind and find it by `kind`; none of them looks at the task.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Classes(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """What a model paints into the hidden parts of a picture."""
+    """The pixels that a model predicts for the hidden parts of a picture."""
 
     predicted: Tensor  # (B, C, H, W), in fp32, on the scale of the target
     image: Tensor  # (B, C, H, W), normalised as the model gets it

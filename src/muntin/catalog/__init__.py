@@ -1,7 +1,7 @@
 """Names to models.
 
-Short names are canonical; the names of the official configs, timm, torchvision and transformers are accepted. One
-file a family says what there is. `weights.create` builds a model from a name and loads weights into it.
+Short names are canonical; the names of the official configs, timm, torchvision and transformers are accepted. Each
+family has one file that lists its models. `weights.create` builds a model from a name and loads weights into it.
 """
 
 from .build import Fresh as Fresh

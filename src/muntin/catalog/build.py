@@ -27,7 +27,7 @@ class Fresh(NamedTuple):
 def build_classifier(
     name: str, num_classes: int, config: Mapping[str, Any], drop_path_rate: float = 0.0, dropout: float = 0.0
 ) -> Classifier:
-    """A classifier of the catalog; arguments and errors as for `muntin.create_model`, without weights."""
+    """Build a classifier of the catalog, without weights; arguments and errors as for `muntin.create_model`."""
     if type(num_classes) is not int or num_classes < 0:
         raise UserError(f"num_classes is {num_classes!r}; it must be a whole number, 0 (features) or more")
     backbone = build_backbone(name, config, drop_path_rate, dropout)
@@ -37,7 +37,9 @@ def build_classifier(
 def build_backbone(
     name: str, config: Mapping[str, Any], drop_path_rate: float = 0.0, dropout: float = 0.0
 ) -> nn.Module:
-    """A backbone of the catalog, with these fields of its config changed. Raises UserError where it has no dropout."""
+    """Build a backbone of the catalog with these fields of its config changed. Raises UserError for dropout that it
+    does not have.
+    """
     family, built = entry(name).family, build_config(name, config)
     if not dropout:
         return family.backbone(built, drop_path_rate)

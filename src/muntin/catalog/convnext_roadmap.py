@@ -95,7 +95,7 @@ TOP1_B = {  # table 11: one seed
 
 
 def measured() -> Mapping[str, list[float]]:
-    """Top-1 in % of every step's small form on the digits, a number a seed, as `roadmap_digits.py` measured it."""
+    """Top-1 in % of every step's small form on the digits, one number a seed, as `roadmap_digits.py` measured it."""
     return json.loads((resources(__package__) / "roadmap_digits.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 

@@ -17,17 +17,18 @@ from .names import entry
 
 
 def multiply_adds(name: str, image_size: Size | None = None) -> int:
-    """Multiply-adds of one picture through a classifier of 1000 classes."""
+    """Count the multiply-adds of one picture through a classifier of 1000 classes."""
     with torch.device("meta"):
         model = build_classifier(name, 1000, {}).eval()
     return count_multiply_adds(model, (model.backbone.config.in_chans, *(image_size or entry(name).image_size)))
 
 
 def count_multiply_adds(model: nn.Module, shape: Size) -> int:
-    """Multiply-adds of one input of this shape, (C, *S), through a model on the meta device, which is used up.
+    """Count the multiply-adds of one input of this shape, (C, *S), through a model on the meta device. Do not use the
+    model afterwards.
 
-    Papers print them as FLOPs; PyTorch's formulas give twice as many.
-    The small network of a continuous position bias is left out, as in the official count.
+    Papers print them as FLOPs; PyTorch's formulas give twice as many. The small network of a continuous position bias
+    is not counted, as in the official count.
     """
     counter = _Counter()
     for place, module in model.named_modules():
@@ -43,7 +44,7 @@ def count_multiply_adds(model: nn.Module, shape: Size) -> int:
 
 
 def _counted_once(block: nn.Module, counter: _Counter) -> Callable[..., Any]:
-    """The block's forward, which is computed for the first of all equal blocks and sizes, and remembered for others."""
+    """The block's forward: computed for the first of all equal blocks and sizes, and remembered for the others."""
     forward, what = block.forward, repr(block)
 
     def once(x: Any, *given: Any) -> Any:
@@ -61,8 +62,9 @@ def _counted_once(block: nn.Module, counter: _Counter) -> Callable[..., Any]:
 
 
 class _Counter(TorchDispatchMode):
-    """Adds up the FLOPs of every operation that PyTorch has a formula for; its own counter also follows modules, which
-    takes longer than all the rest.
+    """Adds up the FLOPs of every operation that PyTorch has a formula for.
+
+    PyTorch's own counter also follows modules, which takes longer than all the rest.
     """
 
     def __init__(self) -> None:

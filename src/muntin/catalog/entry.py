@@ -16,7 +16,7 @@ from muntin.ops.windows import Size
 
 
 class BiasTables(NamedTuple):
-    """The tables of a relative position bias, a row an offset, which a model of other windows needs resized."""
+    """The tables of a relative position bias, one row an offset. They must be resized for a model of other windows."""
 
     keys: str  # pattern of their names; its first group, if it has one, is the stage
     field: str  # of the config: what they are made for
@@ -27,7 +27,9 @@ class BiasTables(NamedTuple):
 
 
 def _must_agree(backbone: Any, told: Mapping[str, Any], assumed: Mapping[str, Any]) -> tuple[str, ...]:
-    """Of a family whose models cannot change their settings. Raises UserError where the weights have others."""
+    """The `adopt` of a family whose models cannot change their settings. Raises UserError where the weights have
+    others.
+    """
     for name, value in told.items():
         if value != (own := getattr(backbone.config, name)):
             raise UserError(
@@ -48,8 +50,8 @@ def _no(*_: Any) -> bool:
 class Family(NamedTuple):
     """What the models of one paper have in common.
 
-    Everything that the rooms above ask about a model of the catalog is answered here, so that none of them has to know
-    which model it has. The functions get a config of the family; sizes of pictures are in pixels.
+    The rooms above ask a family everything that they need to know of a model, so none of them depends on which model it
+    is. The functions get a config of the family; sizes of pictures are in pixels.
     """
 
     name: str  # that `files.sizes` gives it
@@ -97,7 +99,7 @@ class Family(NamedTuple):
         return self.backbone.__name__
 
     def for_pictures(self, config: Any, size: Size) -> dict[str, Any]:
-        """The fields that follow from the size of pictures: learned positions have one a cell of them."""
+        """The fields that follow from the size of the pictures: learned positions have one row for each cell."""
         if not self.grid or not getattr(config, self.grid):
             return {}
         with torch.device("meta"):
@@ -105,7 +107,7 @@ class Family(NamedTuple):
         return {self.grid: tuple(cells.shape[1:-1])}
 
     def beside(self, config: Any, size: Size | None) -> dict[str, Any]:
-        """What config.json says of a model trained on such pictures, beyond its fields: what no tensor tells."""
+        """What config.json says of a model trained on such pictures, besides the config: what no tensor tells."""
         settings = {name: getattr(config, name) for name in self.files.settings}
         return ({"settings": settings} if settings else {}) | self.told(config, size)
 
@@ -117,9 +119,9 @@ class Family(NamedTuple):
         return {field: value for field, value in new.items() if value != old[field]}
 
     def kept(self, config: Any, size: Size, before: Any, size_before: Size | None) -> dict[str, Any]:
-        """The fields that a model needs so that weights of the config `before` stay what they are in it.
+        """The fields that a model must have so that weights of the config `before` keep their meaning in it.
 
-        size, size_before: of the pictures that it gets, and that they were trained on (None: nothing says it).
+        size, size_before: of the pictures that it gets, and of those it was trained on (None: unknown).
         """
         had, now = self.trained(before, size_before), self.trained(config, size)
         return {
@@ -136,7 +138,7 @@ class Family(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One name. Numbers are published ones; None where there is none."""
+    """One name of the catalog. Numbers are published ones; None if there is no such number."""
 
     name: str
     family: Family

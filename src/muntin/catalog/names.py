@@ -38,7 +38,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def entry(name: str) -> Entry:
-    """The entry of a canonical or foreign name. Raises UserError that names the nearest for an unknown one."""
+    """The entry of a canonical or foreign name. Raises UserError with the nearest names for an unknown one."""
     if not isinstance(name, str):
         raise UserError(f"a model is asked for by its name, not by {name!r}")
     plain = _plain(name)
@@ -50,9 +50,9 @@ def entry(name: str) -> Entry:
 
 
 def family_of(backbone: Any) -> Family:
-    """The family whose facts hold for a backbone: of its config's class, or of the class that this one descends from.
+    """The family of a backbone: found by the class of its config, or by a class that this one descends from.
 
-    For a model that no catalog knows, one without facts.
+    A model that is in no catalog gets a family without facts.
     """
     return next((_BY_CONFIG[kind] for kind in type(backbone.config).__mro__ if kind in _BY_CONFIG), _OF_NO_CATALOG)
 

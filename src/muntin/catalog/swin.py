@@ -1,7 +1,7 @@
 """Swin Transformer and Swin Transformer V2 in the catalog.
 
-What training fixes in a V2 is the scale of its log-CPB: the windows, one a stage, that it was trained with
-(`pretrained_window`). None stands for those in use; nothing that a model keeps as a tensor tells them.
+Training fixes the scale of the log-CPB of a V2: the windows, one a stage, that it was trained with
+(`pretrained_window`). None means the windows in use. No tensor of a model tells the scale.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SMALL = {"patch": (4, 4), "dim": 16, "depths": (2, 2), "heads": (1, 2), "window"
 
 
 def spelt(config: SwinConfig) -> dict[str, Any]:
-    """Files say the window of every stage."""
+    """How files write the windows: one for every stage."""
     return {"window": tuple(stage_windows(config))}
 
 
@@ -55,19 +55,21 @@ def _nothing_to_adopt(backbone: Swin, told: Mapping[str, Any], assumed: Mapping[
 
 
 def trained(config: SwinV2Config, size: Size | None) -> dict[str, Any]:
-    """The scale that training on such pictures gives a log-CPB which does not have one yet."""
+    """The scale that training on such pictures gives a log-CPB that has none yet."""
     used = effective_windows(config, size) if size else tuple(stage_windows(config))
     return {"pretrained_window": config.pretrained_window or used}
 
 
 def told(config: SwinV2Config, size: Size | None) -> dict[str, Any]:
-    """The windows that give the position bias its scale, in whatever model it is loaded next."""
+    """The windows that give the position bias its scale, for the model that loads it next."""
     return {"trained_windows": list(trained(config, size)["pretrained_window"])}
 
 
 def adopt(backbone: SwinV2, told: Mapping[str, Any], assumed: Mapping[str, Any]) -> tuple[str, ...]:
-    """Set the scale: the file's; else the model's own; else the windows that the file was made for; else those assumed;
-    else those in use. Returns a note. Raises UserError where file and model tell different ones.
+    """Set the scale of the log-CPB. Returns a note.
+
+    The first of these counts: the scale in the file; that of the model; the windows that the file was made for; the
+    assumed ones; those in use. Raises UserError where file and model tell different scales.
     """
     if backbone.config.frozen_bias:
         return ("the position bias is a frozen table",)
@@ -101,14 +103,14 @@ def _by(window: Size) -> str:
 
 
 def buffers(layout: str, config: SwinConfig, size: Size) -> dict[str, Tensor]:
-    """torchvision's models load no file strictly without an index of the bias's rows."""
+    """The index of the bias's rows, without which torchvision's models load no file strictly."""
     return _buffers(layout, config, tuple(stage_windows(config)), None) if layout == "torchvision" else {}
 
 
 def buffers_v2(layout: str, config: SwinV2Config, size: Size) -> dict[str, Tensor]:
-    """An official file tells its windows and their scale by nothing else.
+    """The index and the coordinates by which an official file tells its windows and their scale.
 
-    Raises UserError for a position bias trained with other windows than those in use, which torchvision cannot say.
+    Raises UserError for a position bias trained with windows other than those in use, which torchvision cannot express.
     """
     windows = tuple(stage_windows(config)) if layout == "torchvision" else effective_windows(config, size)
     scales = config.pretrained_window or windows

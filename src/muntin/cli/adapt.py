@@ -29,7 +29,7 @@ def parser() -> Parser:
 
 
 def size(text: str) -> tuple[int, int]:
-    """A side, or height and width with an x between."""
+    """Parse a size: one side, or height and width with an x between."""
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
         raise argparse.ArgumentTypeError(f"'{text}' is no size; give a side such as 12, or height and width as 12x16")

@@ -1,4 +1,4 @@
-"""A page with a few pictures of each class, to see with one's own eyes what a model would be shown."""
+"""A page with a few pictures of each class, to see what a model would get."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ SIDE = 128  # pixels; larger pictures are made smaller
 
 
 def contact_sheet(place: str | Path) -> Page:
-    """`EACH` pictures of every class in every split, evenly spread over the list; one that cannot be read says why."""
+    """Draw `EACH` pictures of every class in every split, evenly spread over the list; a picture that cannot be read
+    says why.
+    """
     layout = survey(place)
     members: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in layout.entries:

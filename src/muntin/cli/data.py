@@ -1,4 +1,4 @@
-"""`muntin data check PLACE`: what is there, and all that is wrong with it, before a run is spent on it."""
+"""`muntin data check PLACE`: says what is there and everything that is wrong with it, before a run."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _range(spread: Spread) -> str:
 
 
 def _print_counts(counts: dict[str, dict[str, int]]) -> None:
-    """A row a class, a column a split."""
+    """Print one row for each class, one column for each split."""
     from rich.table import Table
 
     from muntin.data.sources.listing import one_line

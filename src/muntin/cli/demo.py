@@ -1,4 +1,4 @@
-"""`muntin demo`: the main job on bundled data, from pictures without labels to a report."""
+"""`muntin demo`: the whole story on bundled data, from pictures without labels to a report."""
 
 from __future__ import annotations
 

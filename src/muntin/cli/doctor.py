@@ -1,4 +1,4 @@
-"""`muntin doctor`: what this machine has, what it lacks, and a tiny model run to be sure."""
+"""`muntin doctor`: says what this machine has and lacks, and runs a tiny model to be sure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEEDED = "train"  # the extra without which not every verb works
 
 
 class Finding(NamedTuple):
-    """What was looked at, what is there, and what to do about it ("" where nothing is to be done)."""
+    """What was checked, what was found, and what to do ("" if there is nothing to do)."""
 
     what: str
     found: str
@@ -108,7 +108,9 @@ def package(name: str, extra: str, use: str) -> Finding:
 
 
 def torchvision_operators() -> Finding:
-    """A wheel built for another torch imports only with help; muntin gives it, and calls none of the operators."""
+    """Check torchvision. A wheel built for another torch imports only with muntin's help; muntin calls none of its
+    operators.
+    """
     if not importlib.util.find_spec("torchvision"):
         return Finding("its operators", "not here, not needed")
     import torch

@@ -19,12 +19,13 @@ TWINS = (("epochs", "updates"), ("warmup_epochs", "warmup_updates"))  # one leng
 
 
 def keep_shape(recipe: Recipe, flags: Mapping[str, str]) -> Recipe:
-    """The recipe for the length that is asked for; what follows from the length keeps its share of it.
+    """The recipe for the length that the flags ask for; warm-up, milestones and decays keep their share of the length.
 
-    Otherwise three epochs of a recipe with ten of warm-up could not be had, and of twenty, half would be warm-up. It is
-    said on stderr. `flags` are all of them and their values; whatever else they set is applied after this, and so
-    wins; a length in one unit takes the place of the recipe's in the other.
-    Raises UserError where one length is given in both units.
+    Without this, three epochs of a recipe with ten of warm-up would be refused, and half of twenty epochs would be
+    warm-up. A line on stderr says what changed.
+
+    flags: all flags and their values. Whatever else they set is applied after this, and so wins; a length in one unit
+    replaces the recipe's length in the other. Raises UserError where one length is given in both units.
     """
     group = "schedule."
     given = {
@@ -47,8 +48,8 @@ def keep_shape(recipe: Recipe, flags: Mapping[str, str]) -> Recipe:
 def stretched(schedule: Schedule, *, epochs: int = 0, updates: int = 0) -> Schedule:
     """The same curve over another number of epochs, or of updates.
 
-    A warm-up in the unit of the old length gets its share of the new one, in the new unit; in the other unit it stays.
-    Milestones are whole epochs, none within the warm-up.
+    A warm-up in the unit of the old length keeps its share, in the new unit; a warm-up in the other unit does not
+    change. Milestones are whole epochs, none within the warm-up.
     """
     factor = (epochs or updates) / (schedule.epochs or schedule.updates)
     warmup = (schedule.warmup_epochs if schedule.epochs else schedule.warmup_updates) * factor
@@ -66,7 +67,7 @@ def stretched(schedule: Schedule, *, epochs: int = 0, updates: int = 0) -> Sched
 
 
 def _say(before: Schedule, after: Schedule, unit: str, given: dict[str, str]) -> None:
-    """Say what follows from the new length, but for what is given itself."""
+    """Print what follows from the new length, except what is given itself."""
     changes = [
         f"{name} {getattr(before, name)} -> {getattr(after, name)}"
         for name in ("warmup_epochs", "warmup_updates", "milestones", "decay_epochs")

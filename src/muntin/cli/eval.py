@@ -1,8 +1,8 @@
-"""`muntin eval RUN_OR_MODEL --data PLACE`: top-1, top-5 and every class, each picture counted once.
+"""`muntin eval RUN_OR_MODEL --data PLACE`: how good a trained model is, each picture counted once.
 
-Where the data has no validation part of its own, the part that the run held out is measured: its recipe.json says how
-that part was drawn. Pictures that a model has trained on would flatter it. The whole part counts, also where the run
-was content with `data.limit` pictures of it: it has trained on none.
+Where the data has no validation part of its own, eval measures the part that the run held out: recipe.json says how it
+was drawn. Pictures that the model was trained on would give too good a result. The whole held-out part counts, even if
+`data.limit` made the run use only some of it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def run(arguments: list[str]) -> int:
 
 
 def own_split(model: str) -> tuple[float, int]:
-    """val_share and split_seed of the run that a model belongs to; of `DataChoice` itself where there is no run."""
+    """val_share and split_seed of the run that a model belongs to; without a run, those of `DataChoice`."""
     from muntin.recipes import read_recipe
     from muntin.recipes.recipe import DataChoice
     from muntin.weights.load import weights_file
@@ -113,7 +113,7 @@ def own_split(model: str) -> tuple[float, int]:
 
 
 def part_of(place: str, val_share: float, split_seed: int, *, labelled: bool = True) -> tuple[Source, str]:
-    """The pictures to measure on, and what to call them."""
+    """The pictures to measure on, and the name of this part."""
     from muntin.data import open_data
 
     splits = open_data(place, labelled=labelled, val_share=0.0)

@@ -1,7 +1,8 @@
-"""From what is typed after `muntin train RECIPE` to a recipe: names of fields checked here, values parsed by tyro.
+"""What is typed after `muntin train RECIPE`, turned into a recipe: names of fields are checked here, tyro parses
+values.
 
-A field is written by its full name (`--optim.lr 1e-3`), or by its last name alone where exactly one field ends so
-(`--lr 1e-3`); dashes and underscores are the same. `--data` and `--model` stand for `--data.path` and `--model.name`.
+You write a field by its full name (`--optim.lr 1e-3`), or by its short name if only one field has it (`--lr 1e-3`).
+Dashes and underscores are the same. `--data` and `--model` stand for `--data.path` and `--model.name`.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ Tree = TypeVar("Tree")
 
 
 def override(tree: Tree, arguments: list[str], prog: str, about: str) -> Tree:
-    """`tree`, a dataclass of dataclasses, with the fields that `arguments` name replaced.
+    """Replace the fields of `tree`, a dataclass of dataclasses, that `arguments` name.
 
-    `--help` among the arguments prints every field with its type, doc and default, and ends with SystemExit(0).
-    Raises UserError for an unknown field, naming the nearest, and for a value of the wrong type.
+    `--help` among the arguments prints every field with its type, doc and default, and ends with SystemExit(0). Raises
+    UserError for an unknown field, naming the nearest, and for a value of the wrong type.
     """
     import tyro  # not at the top: only `train` needs it
 
@@ -60,7 +61,7 @@ def full_names(
 
 
 def first_values(arguments: list[str]) -> dict[str, str]:
-    """The flags among `arguments`, with dashes and without those in front, each with its first value ("": none)."""
+    """The flags among `arguments`, with dashes but without those in front, and the first value of each ("": none)."""
     found: dict[str, str] = {}
     flag = ""
     for token in arguments:
@@ -95,7 +96,7 @@ def negated(flag: str) -> str:
 
 
 def _check_values(arguments: list[str], kinds: dict[str, Any], prog: str) -> None:
-    """Raise UserError for the first value that its field cannot take; whether there are enough of them, tyro says."""
+    """Raise UserError for the first value that its field cannot take. tyro checks how many values there are."""
     flag = ""
     for token in arguments:
         value = token
@@ -111,7 +112,7 @@ def _check_values(arguments: list[str], kinds: dict[str, Any], prog: str) -> Non
 
 
 def _what_it_must_be(value: str, kind: Any) -> str:
-    """What a value of the type `kind` looks like; empty where `value` is one, or one of the several that it takes."""
+    """What a value of the type `kind` looks like; empty if `value` is one, also one of several that it takes."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return "" if value in map(str, arguments) else _either([str(a) for a in arguments])
@@ -162,9 +163,9 @@ def _last(flag: str) -> str:
 
 
 def _sentence(box: str) -> str:
-    """What a boxed message of tyro says between its title and its next rule, on one line.
+    """The text of a boxed message of tyro between its title and its next rule, on one line.
 
-    Borders are lines, or on terminals without them spaces, and the title then has a rule of its own.
+    Borders are lines, or spaces on terminals without them; then the title has a rule of its own.
     """
     lines = [line.strip("│ ") for line in box.splitlines()[1:]]
     said = itertools.dropwhile(_is_rule, lines)

@@ -1,7 +1,7 @@
-"""A recipe as the form that the command line fills in. What is typed is read twice.
+"""A recipe as a form that the command line fills in. The arguments are read twice.
 
-First the task, the model and the weights, which decide what fields there are. Then everything, on a form with the
-fields of this task and of this model, each with its type, its doc and the value it has.
+First come task, model and weights, which decide which fields there are. Then all arguments are read with the fields of
+this task and of this model, each with its type, its doc and its value.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ RENAMED = {  # how flags began while a recipe had the fields of all tasks, and h
 
 
 def fill_in(recipe: Recipe, arguments: list[str], prog: str, about: str) -> Recipe:
-    """The recipe with the fields that `arguments` name replaced.
+    """Replace the fields of the recipe that `arguments` name.
 
-    Raises UserError for an unknown field, naming the nearest; for a field of another task or model, naming whose it is;
+    Raises UserError for an unknown field, naming the nearest; for a field of another task or model, naming its owner;
     and for a value of the wrong type. `--help` among the arguments ends with SystemExit(0).
     """
     arguments = [_renamed(token) for token in arguments]
@@ -61,7 +61,7 @@ def _renamed(token: str) -> str:
 
 
 def _chosen_task(choice: TaskChoice, typed: Mapping[str, str]) -> TaskChoice:
-    """The task that is asked for, with what it shares with the recipe's own."""
+    """The task that the arguments choose, with the fields that it shares with the recipe's own."""
     kind = typed.get("task", typed.get("task.kind", ""))
     if kind not in CHOICES or kind == choice.kind:
         return choice
@@ -71,9 +71,10 @@ def _chosen_task(choice: TaskChoice, typed: Mapping[str, str]) -> TaskChoice:
 
 
 def _chosen_model(choice: ModelChoice, typed: Mapping[str, str]) -> tuple[ModelChoice, str]:
-    """The model that is asked for, or that of the weights, with what it can have of the recipe's config.
+    """The model that the arguments choose, or that of the weights, with the fields of the recipe's config that it has.
 
-    The second is why the model has no name, where it has none: that is a mistake only for those who choose its fields.
+    Also returns why the model has no name, if it has none: this is a mistake only if the arguments set fields of a
+    model.
     """
     name = typed.get("model", typed.get("model.name", "")) or choice.name
     weights = typed.get("weights", typed.get("model.weights", "")) or choice.weights
@@ -102,9 +103,9 @@ def _config_fields(model: str) -> list[Field]:
 
 
 def _blank(recipe: Recipe, task: TaskChoice, model: ModelChoice) -> Any:
-    """A dataclass like the recipe, for this task, where the fields of the model's config stand in the group `model`.
+    """A dataclass like the recipe, for this task, with the fields of the model's config in the group `model`.
 
-    A field of the recipe's config that the model has not is there to be taken back, by None.
+    A field of the recipe's config that the model does not have is in the form, too, so that None can take it back.
     """
     import tyro  # not at the top: only a form needs it
 
@@ -125,14 +126,14 @@ def _blank(recipe: Recipe, task: TaskChoice, model: ModelChoice) -> Any:
 
 
 def _variant(base: type, kinds: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
-    """An instance of a dataclass like `base` with these fields besides, or instead; it checks no values."""
+    """An instance of a dataclass like `base`, with these fields added or replaced. It checks no values."""
     unchecked = {"__post_init__": lambda self: None}
     form = make_dataclass(base.__name__, kinds.items(), bases=(base,), namespace=unchecked, frozen=True, kw_only=True)
     return form(**values)
 
 
 def _sized(kind: Any, axes: int) -> Any:
-    """`kind`, where it may be sizes in a row, with sizes of `axes` numbers: bare numbers do not say where one ends."""
+    """`kind`, with sizes of `axes` numbers where it may be a row of sizes: bare numbers do not say where one ends."""
     parts = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
     if tuple[Size, ...] not in parts:
         return kind
@@ -142,7 +143,7 @@ def _sized(kind: Any, axes: int) -> Any:
 
 
 def _elsewhere(task: TaskChoice, model: ModelChoice, unnamed: str) -> dict[str, str]:
-    """What to say to flags that other tasks and models have; `unnamed` for a model without a name."""
+    """What to answer to flags that belong to other tasks and models; `unnamed` is for a model without a name."""
     tasks: dict[str, list[str]] = {}
     for kind, choice in CHOICES.items():
         for flag in _flags("task", field_types(choice)):
@@ -170,7 +171,7 @@ def _flags(group: str, kinds: Mapping[str, Any]) -> list[str]:
 
 
 def _recipe(filled: Any, recipe: Recipe, task: TaskChoice, model: ModelChoice, given: Mapping[str, str]) -> Recipe:
-    """What was filled in, as a recipe whose config has what the recipe sets and what was given."""
+    """The filled-in form as a recipe. Its config has what the recipe sets and what the flags set."""
     config = dict(recipe.model.config)
     for name in [*(field.name for field in _config_fields(model.name)), *recipe.model.config]:
         flag = f"model.{dashed(name)}"

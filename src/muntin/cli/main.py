@@ -114,7 +114,9 @@ def _run(arguments: list[str]) -> int:
 
 
 def _fail(sentence: str, code: int, debug: bool) -> int:
-    """`_end`, once for all processes of torchrun, and in the file from which it fills its table of failures."""
+    """Do `_end`, once for all processes of torchrun, and write the sentence to the file from which torchrun fills its
+    table of failures.
+    """
     if os.environ.get("RANK", "0") != "0":
         time.sleep(GRACE)
     if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):

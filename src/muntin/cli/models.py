@@ -124,7 +124,7 @@ def _names(classes: tuple[str, ...]) -> str:
 
 
 def describe(pattern: str) -> list[dict[str, Any]]:
-    """One dictionary a model whose name fits; the models are built without memory for their weights."""
+    """One dictionary for each model whose name fits; models are built without memory for their weights."""
     import torch
 
     from muntin import catalog

@@ -1,4 +1,4 @@
-"""`muntin predict RUN_or_MODEL FILES...`: names for pictures, as a table, JSON lines, CSV, or drawn below them."""
+"""`muntin predict RUN_or_MODEL FILES...`: answers about pictures, as a table, JSON lines, CSV, or drawn on copies."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run(arguments: list[str]) -> int:
 
 
 def check_target(option: str, place: Path, *, overwrite: bool) -> None:
-    """Raise UserError where what `option` wants to write could not be written at `place`. Changes nothing."""
+    """Raise UserError if muntin cannot write at `place` what `option` asks for. Changes nothing."""
     is_folder = option == "--save"
     if place.exists():
         if place.is_dir() != is_folder:

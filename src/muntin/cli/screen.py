@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def show(table: Table, *, whole: bool = False) -> None:
-    """Print a table as it is: a class may be called [red] or :cat:, which rich would take for a command.
+    """Print a table without markup: rich would take a class called [red] or :cat: for a command.
 
-    whole: every line in full, also where it is longer than the screen is wide.
+    whole: print every line in full, even if it is wider than the screen.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""`muntin train RECIPE [--field value ...]`: training, fine-tuning and pre-training, all by recipe."""
+"""`muntin train RECIPE [--field value ...]`: trains, fine-tunes, distils and pre-trains by a recipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ field ends so: --epochs 3.
 
 @dataclass(kw_only=True)
 class Options:
-    """What belongs to the command and not to the recipe."""
+    """The options of the command itself, which are no fields of the recipe."""
 
     out: Path | None = None
     resume: bool = False
@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> int:
 
 
 def resolve(arguments: list[str]) -> tuple[Recipe, Options]:
-    """The recipe with every field that `arguments` change, and the command's own options."""
+    """The recipe with every field that `arguments` change, and the options of the command."""
     from muntin import recipes
 
     from .form import fill_in  # not at the top: `muntin train` alone needs no models

@@ -1,4 +1,4 @@
-"""A picture and what was answered about it become a picture: one file a kind of answer."""
+"""Draws a picture with the answer about it: one file for each kind of answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a model is fed back to a picture."""
+"""Turns a model's input back into a picture."""
 
 from __future__ import annotations
 

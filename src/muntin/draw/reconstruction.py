@@ -1,4 +1,4 @@
-"""A picture, its hidden squares, and what was painted into them, side by side."""
+"""Draws a picture, its hidden squares, and the model's reconstruction side by side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ GAP, PAPER = 4, (24, 26, 30)  # between two pictures
 
 
 def draw(picture: Image.Image, answer: Reconstruction, number: int, names: Sequence[str], inputs: Any) -> Image.Image:
-    """Three pictures as the model got them: whole, with grey for what is hidden, and painted in."""
+    """Three pictures as the model got them: whole, with grey for the hidden parts, and with the reconstruction
+    there.
+    """
     image, mask = answer.image[number].float().cpu(), answer.pixel_mask[number].cpu().bool()
     pixels = painted(answer.predicted, answer.image.float(), answer.window)[number].cpu()
     grey = (0.5 - torch.tensor(inputs.mean)) / torch.tensor(inputs.std)

@@ -1,4 +1,4 @@
-"""What the engine asks of a data loader, and how long it waits for it."""
+"""What the engine needs from a data loader, and how long it waits for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from muntin.data import Batch
 
 
 class Batches(Protocol):
-    """What the engine asks of a data loader. The same arguments give the same batches, however often."""
+    """What the engine needs from a data loader. The same arguments give the same batches every time."""
 
     def __len__(self) -> int:
         """Batches an epoch, on this process."""

@@ -81,7 +81,7 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def damage(folder: Path) -> str:
-    """What is wrong with a checkpoint, in a few words; empty when every file is, bit for bit, as it was written."""
+    """What is wrong with a checkpoint, in a few words; empty if every file is, bit for bit, as it was written."""
     try:
         manifest = read_manifest(folder)
     except UserError as error:
@@ -103,9 +103,9 @@ def damage(folder: Path) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """{"format", "step", "recipe", "files": {name: {"bytes", "sha256"}}} of a checkpoint, as it was written.
+    """{"format", "step", "recipe", "files": {name: {"bytes", "sha256"}}} of a checkpoint.
 
-    Raises UserError, in a few words, when it is not.
+    Raises UserError, in a few words, if the manifest is not as it was written.
     """
     try:
         with (folder / MANIFEST).open("rb") as file:
@@ -130,7 +130,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def latest(checkpoints: Path) -> Path | None:
     """The newest undamaged step folder, else an undamaged `best`, else None.
 
-    Each that is damaged and would have come first is named in a warning.
+    A warning names each damaged folder that would have come first.
     """
     for folder in reversed(_all(checkpoints)):
         fault = damage(folder)
@@ -146,7 +146,7 @@ def exist(checkpoints: Path) -> bool:
 
 
 def recover(checkpoints: Path) -> None:
-    """Clean up after a crash: a folder that was being replaced comes back, what was unfinished goes."""
+    """Clean up after a crash: bring back a folder that was being replaced, remove what is unfinished."""
     for old in _replaced(checkpoints):
         name = old.name[1:].split(".", 1)[0]
         if not (checkpoints / name).exists():
@@ -183,9 +183,9 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give the optimizer the state that `optimizer_tensors` took, whatever its grouping was then.
+    """Give the optimizer the state that `optimizer_tensors` returned, whatever its grouping was then.
 
-    Raises UserError when the tensors belong to other parameters.
+    Raises UserError if the tensors belong to other parameters.
     """
     states: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -210,7 +210,7 @@ def _all(checkpoints: Path) -> list[Path]:
 
 
 def _replaced(checkpoints: Path) -> list[Path]:
-    """Folders that had to make room for a new one of their name, when a crash came between the two renames."""
+    """Folders that were being replaced when a crash came between the two renames."""
     return sorted(checkpoints.glob(".*.old.unfinished"))
 
 
@@ -220,21 +220,23 @@ def _remove_unfinished(checkpoints: Path) -> None:
 
 
 def _seal(new: Path, step: int, recipe: str) -> None:
-    """Give a folder its manifest."""
+    """Write the manifest of a folder."""
     files = sorted(file for file in new.rglob("*") if file.is_file())
     entries = {f.relative_to(new).as_posix(): {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files}
     (new / MANIFEST).write_bytes(_manifest_text({"format": FORMAT, "step": step, "recipe": recipe, "files": entries}))
 
 
 def _manifest_text(manifest: dict[str, Any]) -> bytes:
-    """The one way to write a manifest, its own SHA-256 included; any other byte in the file is damage."""
+    """The text of a manifest, with its own SHA-256. There is one way to write it, so any other byte in the file is
+    damage.
+    """
     digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
     return (json.dumps(manifest | {"sha256": digest}, indent=2) + "\n").encode()
 
 
 @contextmanager
 def _renamed(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its name at the end, flushed, or is removed when something fails."""
+    """A new folder beside `folder`. At the end it is flushed and takes that name; if something fails it is removed."""
     mark = uuid.uuid4().hex[:8]
     new, old = (folder.parent / f".{folder.name}.{mark}.{kind}.unfinished" for kind in ("new", "old"))
     try:

@@ -1,4 +1,4 @@
-"""What a run says when the disk refuses: what could not be written, where, why, and how much room is left."""
+"""What a run says when the disk fails: what could not be written, where, why, and how much space is left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from muntin.errors import RunError
 
 @contextmanager
 def writing(what: str, place: Path, *, needs: int = 0) -> Iterator[None]:
-    """Inside, `what` is written to the folder `place` (of about `needs` bytes); a failure becomes a RunError."""
+    """Turn a failure to write `what` (about `needs` bytes) to the folder `place` into a RunError."""
     try:
         yield
     except (OSError, SafetensorError) as error:  # safetensors writes by itself, and wraps what the system said
@@ -28,7 +28,7 @@ def writing(what: str, place: Path, *, needs: int = 0) -> Iterator[None]:
 
 
 def _room(place: Path, needs: int) -> str:
-    """How much is free at `place`, and how much was needed, in words."""
+    """How much space is free at `place`, and how much was needed, in words."""
     there = next((folder for folder in (place, *place.parents) if folder.is_dir()), None)
     if there is None:
         return ""

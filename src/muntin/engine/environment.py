@@ -1,4 +1,4 @@
-"""What a run ran on, for `environment.json`, `doctor` and reports."""
+"""The machine and the versions of a run, for `environment.json`, `doctor` and reports."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ from muntin.evals import Measured
 
 
 def evaluate(task: nn.Module, batches: Batches) -> Measured:
-    """What the task's own meter finds; each sample counts once.
+    """Measure a task with its own meter; each sample counts once.
 
-    batches: this process's share, in a fixed order; always those of epoch 0, so that evaluations compare. Leaves the
-    task in the mode, training or evaluation, in which it came.
+    batches: this process's share, in a fixed order; always those of epoch 0, so that evaluations can be compared. The
+    task keeps its mode, training or evaluation.
     """
     meter = task.meter()  # type: ignore[operator]
     for batch, answer in answers(task, batches):

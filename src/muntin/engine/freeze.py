@@ -12,11 +12,12 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def freeze(module: M, groups: Iterable[Sequence[nn.Module]]) -> M:
-    """Stop training the modules of `groups`, a part of `module.layers()`: -> module.
+    """Stop training the modules of `groups`, a part of `module.layers()`. Returns `module`.
 
-    `freeze(task, task.layers()[:3])` freezes the embedding and the first two blocks. Their parameters take no gradient,
-    and they stay in eval mode (no drop path) whatever `module.train()` is called later. Freeze before the optimizer is
-    built, which leaves frozen parameters out.
+    `freeze(task, task.layers()[:3])` freezes the embedding and the first two blocks. Their parameters get no gradient,
+    and they stay in eval mode (no drop path), even after `module.train()`. Freeze before you build the optimizer, which
+    leaves frozen parameters out.
+
     Raises ValueError for a module that is no part of `module`.
     """
     parts = set(module.modules())
@@ -29,5 +30,5 @@ def freeze(module: M, groups: Iterable[Sequence[nn.Module]]) -> M:
 
 
 def _stay_in_eval(self: nn.Module, mode: bool = True) -> nn.Module:
-    """In the place of a frozen module's `train`; its parents' calls end here."""
+    """Replaces the `train` of a frozen module, so that calls by its parents end here."""
     return self

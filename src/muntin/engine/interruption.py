@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that is granted at the next safe place."""
+"""Ctrl-C and SIGTERM: finish the current update, save, stop."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 
 
 class Interruption:
-    """`with Interruption() as interruption:` turns SIGINT and SIGTERM into `interruption.asked`, read between updates.
+    """`with Interruption() as interruption:` SIGINT and SIGTERM set `interruption.asked`, which the loop reads between
+    updates.
 
-    A second Ctrl-C raises KeyboardInterrupt at once; a second SIGTERM changes nothing. Outside of the main thread,
-    where Python delivers no signals, it changes nothing and `asked` stays False.
+    A second Ctrl-C raises KeyboardInterrupt at once; a second SIGTERM changes nothing. Outside of the main thread
+    Python delivers no signals, and `asked` stays False.
     """
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class Interruption:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Work that may be broken off anywhere: a wish, an earlier one too, raises KeyboardInterrupt inside."""
+        """For work that may stop anywhere: inside, a signal, also an earlier one, raises KeyboardInterrupt."""
         self._at_once = True
         try:
             if self.asked:
@@ -52,9 +53,9 @@ class Interruption:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Inside, SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that what is half done is cleaned up.
+    """Inside, SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that unfinished work is cleaned up.
 
-    Outside of the main thread, where Python delivers no signals, it changes nothing.
+    Outside of the main thread Python delivers no signals, and this changes nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""What a run says while it goes on: one live line, `metrics.jsonl`, TensorBoard."""
+"""What a run reports while it runs: one live line, `metrics.jsonl`, TensorBoard."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class Log:
         evaluated: bool = True,
         console: Console | None = None,
     ):
-        """updates: of the whole run; samples: of one update; main: this is process 0.
+        """updates: of the whole run; samples: of one update; main: whether this is process 0.
 
-        done: updates that a resumed run has behind it; lines of metrics.jsonl from after them are removed. So is a val
-        line of the last of them, unless it was `evaluated`.
+        done: the updates that a resumed run has done already. Lines of metrics.jsonl after them are removed, and so is
+        a val line of the last of them unless it was `evaluated`.
         """
         self.history = _lines_until(done, evaluated, out / "metrics.jsonl")
         self._main, self._epochs, self._updates, self._samples, self._device = main, epochs, updates, samples, device
@@ -185,7 +185,7 @@ def memory(device: torch.device) -> int:
 def _lines_until(step: int, evaluated: bool, file: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file up to `step`, under today's names.
 
-    What came after a checkpoint is done again when resuming from it.
+    A resumed run repeats what came after its checkpoint.
     """
     if step == 0 or not file.is_file():
         return []
@@ -206,7 +206,7 @@ def _renamed(line: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _summary_writer() -> Any:
-    """TensorBoard's writer class; where it is not installed, None, said once a process."""
+    """TensorBoard's writer class; None if TensorBoard is not installed, which is printed once a process."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

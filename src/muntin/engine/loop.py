@@ -30,7 +30,7 @@ Evaluate = Callable[[nn.Module], dict[str, float]]
 
 
 class FitResult(NamedTuple):
-    """What came out of `fit`."""
+    """The result of `fit`."""
 
     metrics: dict[str, float]
     """Of the last evaluation; empty without one."""
@@ -55,21 +55,21 @@ def fit(
     recipe: str = "",
     on_save: Callable[[nn.Module, Path], None] | None = None,
 ) -> FitResult:
-    """Train `task` in place, on the device it is on, and keep everything about it under `out`.
+    """Train `task` in place, on its device, and keep everything about the run under `out`.
 
-    task: `losses(batch)` (also its forward) gives {name: scalar}, whose sum is minimised; `layers()` its depth.
-    train: batches of `training.micro_batch(world)` samples. An epoch is len(train) // accumulate updates; batches left
-        over are not used.
+    task: `losses(batch)` (also its forward) gives `Losses`, whose terms are summed and minimised; `layers()` its depth.
+    train: batches of `training.micro_batch(world)` samples. An epoch is len(train) // accumulate updates; leftover
+    batches are not used.
     evaluate: metrics of a task, the same on every process; called without gradients, in eval mode, under autocast, with
-        the averaged weights where there is an EMA. The best by the metric of `task.best` is kept as checkpoints/best.
-    resume: go on from the newest undamaged checkpoint in `out`, in the middle of an epoch if it was taken there. The
-        run is then, bit for bit, what it would have been without the stop (on the same number of processes).
-    recipe: a hash of what is run; a checkpoint of another is not resumed.
+    the averaged weights if there is an EMA. The best by the metric of `task.best` is kept as checkpoints/best.
+    resume: continue from the newest undamaged checkpoint in `out`, also in the middle of an epoch. The run is then, bit
+    for bit, as without the stop (on the same number of processes).
+    recipe: a hash of the recipe; a checkpoint with another hash is not resumed.
     on_save: puts more files, such as the exported model, into the folder of every checkpoint.
 
     Ctrl-C and SIGTERM end a run after the current update, and an evaluation at once, with a checkpoint and
-    KeyboardInterrupt. Raises UserError for what cannot work as given, RunError when loss or gradients are not finite
-    more than `training.skip_nonfinite` times, when a checkpoint cannot be written, and when memory runs out.
+    KeyboardInterrupt. Raises UserError for what cannot work as given; RunError if loss or gradients are not finite more
+    than `training.skip_nonfinite` times, if a checkpoint cannot be written, and if memory runs out.
     """
     run = Run(
         task,
@@ -87,7 +87,7 @@ def fit(
 
 
 class Run:
-    """A training run: update after update, and between them what its timetable asks for."""
+    """A training run: it does the updates and, between them, whatever its timetable says."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class Run:
         return FitResult(self.state.metrics, self.state.best, self.log.history, self.task.eval())
 
     def train_epoch(self) -> None:
-        """Do what is left of the epoch that the run is in."""
+        """Do the rest of the current epoch."""
         epoch, done = divmod(self.state.update, self.timetable.updates_per_epoch)
         self.batches = Timed(self.train.epoch(epoch, done * self.training.accumulate))
         last = self.timetable.last_of(epoch + 1)
@@ -196,9 +196,9 @@ class Run:
         return outcome
 
     def evaluate(self, metrics: Evaluate) -> bool:
-        """Measure what is kept. Returns whether it is the best so far.
+        """Measure the weights that are kept. Returns whether they are the best so far.
 
-        An evaluation that is broken off costs no training: the run is saved before, and evaluates when it goes on.
+        An interrupted evaluation costs no training: the run is saved before it, and evaluates when it continues.
         """
         state, kept = self.state, self.ema.module if self.ema else self.task
         try:
@@ -225,7 +225,7 @@ class Run:
             self.keeper.save(self.state, best)
 
     def _state(self, resume: bool) -> State:
-        """Where the run begins, or goes on."""
+        """Load where the run begins or continues."""
         if resume:
             return self.keeper.load(self.timetable.updates_per_epoch)
         if checkpoint.exist(self.folder):
@@ -233,7 +233,7 @@ class Run:
         return State(updates_per_epoch=self.timetable.updates_per_epoch)
 
     def _opening(self) -> str:
-        """What the run is about to do, with the learning rate it really uses."""
+        """What the run will do, with the learning rate that it really uses."""
         optim, batch_size, world = self.optim, self.training.batch_size, parallel.world()
         rate = f"peak lr {optim.lr * optim.scale(batch_size):.3g}"
         if optim.lr_batch:
@@ -259,7 +259,7 @@ class Run:
 
 @contextlib.contextmanager
 def _own_settings(threads: int, device: torch.device) -> Iterator[None]:
-    """Threads as wanted; afterwards the caller has its threads and its random numbers back."""
+    """Use the threads of the run inside; afterwards restore the caller's threads and random numbers."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:

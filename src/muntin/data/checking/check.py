@@ -1,4 +1,4 @@
-"""Finds everything that is wrong, or odd, with a set of pictures, before a run is spent on it."""
+"""Finds everything that is wrong or unusual in a set of pictures, before a run."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ class Findings:
 
 
 class _Look(NamedTuple):
-    """One picture, decoded: its upright size, its mode, and a digest of its size and pixels. Or why it could not be."""
+    """One decoded picture: its upright size, its mode, and a digest of its size and pixels; or why it cannot be
+    decoded.
+    """
 
     entry: Entry
     size: tuple[int, int] = (0, 0)
@@ -75,12 +77,12 @@ class _Look(NamedTuple):
 
 
 def check_data(place: str | Path, progress: Callable[[int, int], None] | None = None) -> Findings:
-    """Look at every picture of a folder, a CSV file, shards or "digits", and say all that is wrong at once.
+    """Look at every picture of a folder, a CSV file, shards or "digits". Returns everything that is wrong at once.
 
-    Each file is decoded wholly, which alone finds truncated ones. Pictures are the same when their pixels are, upright
-    and as RGB: a copy in another lossless format is found, one compressed anew is not.
+    Each file is decoded to its end; only this finds truncated ones. Two pictures are the same when their pixels are,
+    upright and as RGB: a copy in another lossless format is found, one that was compressed again is not.
 
-    progress: is called with (done, all) after each picture. Raises `UserError` only where there is no data at all.
+    progress: called with (done, all) after each picture. Raises `UserError` only if there is no data at all.
     """
     layout = survey(place)
     looks = []
@@ -176,7 +178,7 @@ def _notes(layout: Layout, good: list[_Look], duplicates: list[list[Entry]]) -> 
 
 
 def _refusal(place: str | Path, layout: Layout) -> list[str]:
-    """What `open_data` says against data that seemed to be right, so that clean always means usable."""
+    """Why `open_data` refuses data that seems to be right; so a clean result always means usable data."""
     try:
         open_data(place, labelled=layout.labelled)
     except UserError as error:

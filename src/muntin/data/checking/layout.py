@@ -1,6 +1,6 @@
-"""Surveys a place that should hold data: its layout and every picture in it, also where much is wrong.
+"""Surveys a place that should hold data: its layout and every picture in it, also if much is wrong.
 
-`open_data` stops at the first thing that it cannot accept. Here all of them are collected.
+`open_data` stops at the first thing that it cannot accept. This survey collects all of them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Entry(NamedTuple):
 
 @dataclass
 class Layout:
-    """How the data lies there. `problems` keep it from being used, `notes` are worth knowing."""
+    """How the data is laid out. Training refuses data with `problems`; `notes` are worth knowing."""
 
     kind: str
     labelled: bool
@@ -49,7 +49,7 @@ class Layout:
 
 
 def survey(place: str | Path) -> Layout:
-    """List what is there. Raises `UserError` only where there is nothing, or what cannot be data at all."""
+    """List what is there. Raises `UserError` only if there is nothing, or something that cannot be data."""
     if str(place) == "digits":
         return _digits()
     path = Path(place)

@@ -1,4 +1,4 @@
-"""How a camera was held: the one piece of a picture's metadata that changes its pixels."""
+"""How a camera was held: the only metadata of a picture that changes its pixels."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def orientation(image: Image.Image) -> int:
-    """Returns 1 to 8 as in EXIF; 1 (upright) where the file does not say, or its block is broken.
+    """Returns 1 to 8 as in EXIF; 1 (upright) if the file does not say, or if its EXIF block is broken.
 
-    Pillow's own reader follows every tag of every directory of an EXIF block, and ends in an exception where one is
-    broken. Here the first directory is searched for one tag. Pillow turns TIFF files while it decodes them.
+    Pillow's own reader follows every tag of every directory of an EXIF block, and raises where one is broken. This one
+    searches the first directory for one tag. Pillow turns TIFF files while it decodes them.
     """
     found = 1
     if isinstance(exif := image.info.get("exif"), bytes):

@@ -1,4 +1,6 @@
-"""Keeps Pillow's warnings from the user: muntin raises errors for what matters, the rest would return every epoch."""
+"""Keeps Pillow's warnings from the user: muntin raises errors for what matters, and the rest would return every
+epoch.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ _filters = warnings.catch_warnings()
 
 @contextmanager
 def without_pillow_warnings() -> Iterator[None]:
-    """Ignore Pillow's warnings. The user's own filters are back when the last thread has left."""
+    """Ignore Pillow's warnings. The user's own filters return when the last thread has left."""
     global _inside, _filters
     with _lock:  # `catch_warnings` alone would, with two threads that overlap, leave its filters behind for ever
         _inside += 1

@@ -1,4 +1,4 @@
-"""Pictures that cannot be read: counted, listed, and too many of them refused."""
+"""Pictures that cannot be read: muntin counts and lists them, and refuses too many of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ class BadFiles:
     """The pictures that cannot be read among `count`, each once, in the order in which they were found.
 
     share: more than this share of the pictures stops the run.
-    With a list (`list_in`) every bad picture is added to the file at once, a line `name<TAB>reason`, and those already
-    there count: a resumed run knows what it found before, and the processes of one machine what the others found.
+
+    With a list (`list_in`), every bad picture is added to that file at once, as a line `name<TAB>reason`, and the lines
+    that are already there count. So a resumed run knows what it found before, and the processes of one machine know
+    what the others found.
     """
 
     def __init__(self, count: int, share: float):
@@ -29,11 +31,15 @@ class BadFiles:
         return len(self._names)
 
     def list_in(self, file: Path) -> None:
-        """Forget what was counted, count what this file lists, and list in it from now on. It is made when needed."""
+        """Forget what was counted, count what this file lists, and write new ones to it. The file is created when
+        needed.
+        """
         self.file, self._names, self._heard = file, {}, 0
 
     def add(self, name: str, reason: str) -> None:
-        """Count one more, unless it is known. Raises `UserError` when they are more than the share."""
+        """Count one more picture, unless it was counted before. Raises `UserError` if they are now more than the
+        share.
+        """
         name, reason = one_line(name), one_line(reason)
         if name not in self._names:
             self._read_list()

@@ -14,7 +14,7 @@ from muntin.data.sources.source import Sample
 
 
 class Batch(NamedTuple):
-    """Samples side by side. Which keys there are is between the source, the transforms and the task."""
+    """Samples side by side. Source, transforms and task agree on the keys; nobody else knows them."""
 
     inputs: dict[str, Any]  # "image" (B, C, H, W); whatever a task's `prepare` adds
     target: dict[str, Any]  # "label" (B,); "soft" (B, K) after mixing; {} without labels
@@ -37,7 +37,7 @@ on. Travels to worker processes, so it is a small object that can be pickled."""
 
 
 def stack(samples: Sequence[Sample], indices: Sequence[int]) -> Batch:
-    """Tensors of one shape are stacked, numbers become a tensor, everything else a list."""
+    """Stack tensors of one shape, make a tensor of numbers, and a list of everything else."""
     return Batch(
         inputs=_columns([sample.inputs for sample in samples]),
         target=_columns([sample.target for sample in samples]),
@@ -48,7 +48,7 @@ def stack(samples: Sequence[Sample], indices: Sequence[int]) -> Batch:
 
 
 def unprepared(sample: Sample, rng: np.random.Generator, training: bool) -> Sample:
-    """The `Prepare` of tasks that need none."""
+    """The `Prepare` of tasks that prepare nothing."""
     return sample
 
 

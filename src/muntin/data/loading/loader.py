@@ -144,7 +144,7 @@ class Loader:
         )
 
     def __del__(self) -> None:
-        """End the workers as torch does, but without its traceback where one was lost."""
+        """End the workers as torch does, but without its traceback if one was lost."""
         iterator = getattr(getattr(self, "_pool", None), "_iterator", None)
         if iterator is not None:
             with contextlib.suppress(RuntimeError):
@@ -170,10 +170,10 @@ class Loader:
 
 @contextlib.contextmanager
 def lost_worker_said() -> Iterator[None]:
-    """Raise `RunError` where torch reports that a worker process was lost.
+    """Raise `RunError` if torch reports that a worker process was lost.
 
-    torch interrupts the main process for that, whatever it does at that moment. The loader uses this while it waits for
-    a batch; a training loop should use it around all of its work.
+    torch interrupts the main process for this at any moment. The loader uses it while it waits for a batch; a training
+    loop should use it around all of its work.
     """
     try:
         yield
@@ -199,7 +199,9 @@ def _ending() -> Event:
 
 
 def _outlive_signals(ending: Event, worker: int) -> None:
-    """Ignore Ctrl-C and SIGTERM in a worker: they often go to every process, and the run needs its workers to save."""
+    """Ignore Ctrl-C and SIGTERM in a worker: they often go to every process, and the run needs its workers until it
+    has saved.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if ending.is_set() else None)
 

@@ -31,9 +31,9 @@ class Draw(NamedTuple):
 class Mixing:
     """Adds soft targets to a labelled batch and mixes its pictures. See `Augment` for the arguments.
 
-    Targets are for a soft-target cross entropy. A binary cross entropy as DeiT III's takes every class whose target is
-    above 0 for present: both labels then count fully, whatever lambda, and with smoothing every class would, so there
-    it must be 0.
+    The targets are for a soft-target cross entropy. A binary cross entropy such as DeiT III's counts every target above
+    0 as present: both labels then count fully, whatever lambda is. With smoothing every class would be present, so
+    smoothing must be 0 there.
     """
 
     def __init__(
@@ -73,7 +73,9 @@ class Mixing:
         return batch._replace(inputs=batch.inputs | {"image": image}, target=batch.target | {"soft": soft})
 
     def draw(self, size: tuple[int, int], rng: np.random.Generator) -> Draw:
-        """One random mix for pictures of `size` (height, width); after CutMix lam is what the box leaves."""
+        """Draw one random mix for pictures of `size` (height, width). After CutMix, lam is the share that the box
+        leaves.
+        """
         if not (self.mixup or self.cutmix) or rng.random() >= self.mix_probability:
             return Draw(1.0)
         if not self.cutmix or (self.mixup and rng.random() >= self.mix_switch):
@@ -87,7 +89,7 @@ class Mixing:
 
 
 def make_mixing(augment: Augment, num_classes: int) -> Mixing | None:
-    """What `augment` says about mixing and smoothing; None where all of it is off."""
+    """The mixing and smoothing that `augment` describes; None if all of it is off."""
     if not (augment.mixup or augment.cutmix or augment.smoothing):
         return None
     return Mixing(
@@ -130,7 +132,7 @@ def sides_box(size: tuple[int, int], sides: tuple[float, float], rng: np.random.
 
 
 def own_share(box: Box, size: tuple[int, int]) -> float:
-    """CutMix's lambda, corrected: the share of the picture outside of the box, however the border clipped it."""
+    """CutMix's lambda, corrected: the share of the picture outside of the box after the border has clipped it."""
     top, bottom, left, right = box
     return 1 - (bottom - top) * (right - left) / (size[0] * size[1])
 

@@ -13,15 +13,19 @@ SHARDS_AT_ONCE = 8  # samples are shuffled among so many shards: enough to mix, 
 class Order:
     """Cuts `count` samples into batches of `batch_size` for each of `world` processes.
 
-    One process with batches of batch_size * world would take the same samples as batch b as all processes together:
-    each takes every world-th of them.
-    shards: the shard that each sample lies in, where reading is to go shard by shard.
-    repeats: how often each sample comes in a row, for repeated augmentation (Hoffer et al., 2019, arXiv:1901.09335) as
-    DeiT has it (samplers.py, RASampler): on several processes the copies of a sample lie on different ones, and an
-    epoch sees about 1 / repeats of the samples. Below `BLOCK` samples there is no batch then.
+    Batch b of all processes together has the same samples as batch b of one process with batches of batch_size * world:
+    each process takes every world-th of them.
+
+    shards: the shard of each sample, to read shard by shard. repeats: how often each sample comes in a row, for
+    repeated augmentation (Hoffer et al., 2019, arXiv:1901.09335) as in DeiT (samplers.py, RASampler): on several
+    processes the copies of a sample are on different ones, and an epoch sees about 1 / repeats of the samples. With
+    fewer than `BLOCK` samples there is then no batch.
+
     Batches hold views: sample s itself is view s, its c-th copy is view s + c * count.
-    In training (`shuffle` or `drop_last`) all processes have equally many batches: a last one too small to give each
-    process a sample is left out, with `drop_last` every incomplete one. In evaluation each sample comes exactly once.
+
+    In training (`shuffle` or `drop_last`) all processes have the same number of batches: a last batch that is too small
+    to give each process a sample is left out; with `drop_last`, every incomplete one. In evaluation each sample comes
+    exactly once.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Reads one batch: what a worker process does."""
+"""Reads one batch: the work of a worker process."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ class Read(NamedTuple):
 
 
 class Reader:
-    """Reads, transforms, prepares, collates and mixes one batch. A function of (seed, rank, work) and the files alone.
+    """Reads, transforms, prepares, collates and mixes one batch. The result depends on (seed, rank, work) and the files
+    only.
 
-    What is random about a sample follows from (seed, epoch, view), whatever the process. Mixing takes partners from
-    this batch and draws by rank, so it alone depends on how many processes share an update.
+    The randomness of a sample follows from (seed, epoch, view), whatever the process. Only mixing depends on how many
+    processes share an update: it takes partners from this batch and draws by rank.
+
     on_bad: whether a bad picture raises `UserError`, is replaced by another one, or is left out.
     """
 

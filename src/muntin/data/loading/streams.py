@@ -1,7 +1,7 @@
 """Where the randomness of training data comes from.
 
-Every draw is a function of the run's seed and of what it is for, never of who draws it or when. So a stream of batches
-is the same for any number of worker processes, and a resumed run continues it.
+Every draw is a function of the run's seed and of its purpose, never of the process or the time of drawing. So batches
+are the same for any number of worker processes, and a resumed run continues them.
 """
 
 from __future__ import annotations
@@ -25,5 +25,5 @@ def batch_stream(seed: int, epoch: int, number: int, rank: int) -> np.random.Gen
 
 
 def replacement_stream(seed: int, epoch: int, view: int) -> np.random.Generator:
-    """For which samples are tried in the place of one that cannot be read."""
+    """For the samples that are tried in place of one that cannot be read."""
     return np.random.default_rng((3, seed, epoch, view))

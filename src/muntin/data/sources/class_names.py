@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def sorted_classes(names: Iterable[str]) -> list[str]:
-    """By number where all are whole numbers, else by letter."""
+    """Sort class names: by number if all are whole numbers, else by letter."""
     names = list(names)
     if all(name.isascii() and name.isdigit() for name in names):
         return sorted(names, key=lambda name: (len(name.lstrip("0")), name.lstrip("0"), name))  # of any length

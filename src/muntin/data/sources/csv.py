@@ -15,14 +15,15 @@ SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val"}
 
 
 class Table(Files):
-    """A CSV file with a header line and the columns `path`, `label` and, if wanted, `split` (train or val).
+    """A CSV file with a header line and the columns `path`, `label` and, optionally, `split` (train or val).
 
-    Paths are relative to the CSV file. Classes are the labels in sorted order: by number where all are whole
-    numbers, else by letter. `splits` holds "train" or "val" for each row, None without that column.
-    labelled: whether to read the label column; without, it need not be there.
+    Paths are relative to the CSV file. Classes are the labels in sorted order: by number if all are whole numbers, else
+    by letter. `splits` holds "train" or "val" for each row, None without that column.
 
-    Raises `UserError` for a missing column, an incomplete row, an unknown split, missing files (all in one message),
-    no rows, or one class only.
+    labelled: whether to read the label column; if not, it may be missing.
+
+    Raises `UserError` for a missing column, an incomplete row, an unknown split, missing files (all in one message), no
+    rows, or one class only.
     """
 
     splits: list[str] | None

@@ -48,7 +48,7 @@ def pictures_below(root: Path) -> list[str]:
 def files_below(root: Path) -> list[str]:
     """Paths of all files in a folder tree, sorted; hidden files and folders left out, links followed.
 
-    Raises `UserError` where a folder cannot be listed: without it a class would seem to be empty.
+    Raises `UserError` for a folder that cannot be listed: otherwise a class would seem to be empty.
     """
     found, seen = [], set()
     for folder, inner, files in os.walk(root, followlinks=True, onerror=_refuse):
@@ -72,7 +72,7 @@ def folders_in(root: Path) -> list[str]:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to one; a link that leads round in a circle is none."""
+    """Whether it is a folder or a link to one; a link that leads back to itself is no folder."""
     try:
         return entry.is_dir()
     except OSError:

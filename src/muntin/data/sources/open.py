@@ -1,4 +1,4 @@
-"""From what the user names as data to sources: a folder, a CSV file, tar shards, or the built-in digits."""
+"""Opens what the user names as data: a folder, a CSV file, tar shards, or the built-in digits."""
 
 from __future__ import annotations
 

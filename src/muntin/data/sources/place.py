@@ -13,11 +13,12 @@ UNMOVED: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 @dataclass(frozen=True)
 class Place:
-    """The original's size and the map from an input's coordinates back to the original's.
+    """The size of the original and the map from an input's coordinates back to the original's.
 
     Every geometric transform composes the map, so that an answer in the input's coordinates can be drawn on the
     original. The original is the upright picture: EXIF orientation is applied when a file is decoded.
-    No tuple: whoever moves a batch to a device looks into its tuples, and would look into all of these.
+
+    This is no tuple, because code that moves a batch to a device looks into its tuples, and would look into each place.
     """
 
     size: tuple[int, int]  # height, width, pixels

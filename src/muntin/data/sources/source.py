@@ -45,7 +45,7 @@ class Source(Protocol):
         """The file's name alone, without decoding."""
 
     def shards(self) -> np.ndarray | None:
-        """The number of the shard that each sample lies in, (len,) int64; None where any order is as quick to read."""
+        """The shard number of each sample, (len,) int64; None if any order is equally quick to read."""
 
 
 class Splits(NamedTuple):

@@ -22,7 +22,7 @@ class Unlabelled(Files):
 
 
 class WithoutLabels:
-    """A labelled source whose labels are not shown."""
+    """A labelled source with its labels hidden."""
 
     classes: tuple[str, ...] = ()
 

@@ -39,7 +39,7 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class PaddedCrop:
-    """Shifts the picture by up to `pad` pixels along each axis; where it has left it is black."""
+    """Shifts the picture by up to `pad` pixels along each axis; the part that it leaves is black."""
 
     pad: int
 

@@ -66,7 +66,9 @@ class PictureInput:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PictureInput:
-        """Read what `to_dict` wrote, from a file that may say anything: every field, the right types, nothing else."""
+        """Read what `to_dict` wrote. The file may say anything, so every field must be there, of the right type, and
+        no other.
+        """
         types = {"image_size": "integers", "crop_ratio": "a number", "interpolation": "a string"}
         types |= {"mean": "numbers", "std": "numbers"}
         fields: dict[str, Any] = {name: value for name, value in values.items() if name != "kind"}
@@ -97,7 +99,7 @@ class PictureInput:
         return f"pictures of {height} x {width} pixels"
 
     def read(self, path: str | os.PathLike[str]) -> Sample:
-        """Decode a file, as it is before any transform. Raises `UserError` for all that `open_picture` refuses."""
+        """Decode a file, before any transform. Raises `UserError` for everything that `open_picture` refuses."""
         return read_picture(os.fspath(path))
 
     def eval_transform(self) -> Transform:
@@ -119,7 +121,7 @@ KINDS = {each.kind: each for each in (PictureInput,)}
 
 
 def inputs_from(values: Mapping[str, Any]) -> Inputs:
-    """Read what an input's `to_dict` wrote; without "kind", as older files are, it is a picture.
+    """Read what the `to_dict` of an input wrote; older files without "kind" describe pictures.
 
     Raises `UserError` for anything else.
     """

@@ -1,4 +1,4 @@
-"""From a picture of any mode to the numbers a model gets."""
+"""Turns a picture of any mode into the numbers that a model gets."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def recoloured(image: Image.Image, name: str, level: float, sign: int) -> Image.
 
 
 def _posterize(image: Image.Image, bits: int) -> Image.Image:
-    """Keep the upper bits. None are left at magnitude 10, which makes a black picture and which Pillow refuses."""
+    """Keep the upper bits. At magnitude 10 none are left: this gives a black picture, which Pillow would refuse."""
     return image.point([value & ~(2 ** (8 - bits) - 1) for value in range(256)] * len(image.getbands()))
 
 

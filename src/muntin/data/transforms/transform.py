@@ -40,15 +40,15 @@ def changed(sample: Sample, image: Any) -> Sample:
 
 
 def moved(sample: Sample, image: Any, step: Affine) -> Sample:
-    """The sample with a picture whose pixels lie elsewhere: pixel (x, y) of `image` was at `step` of (x, y) before.
+    """The sample with a picture whose pixels moved: pixel (x, y) of `image` was at `step` of (x, y) before.
 
-    Every geometric transform ends here. So this is where targets that have coordinates, such as boxes and masks, move
-    with the picture; a label does not.
+    Every geometric transform ends here. So targets with coordinates, such as boxes and masks, move here with the
+    picture; a label does not.
     """
     return changed(sample, image)._replace(place=sample.place.then(step))
 
 
 def warped(sample: Sample, step: Affine, resampling: Image.Resampling, fill: int | tuple[int, ...] = 0) -> Sample:
-    """`moved`, with the picture that follows from `step`, of the size it had; `fill` is what was outside of it."""
+    """As `moved`, with the picture that follows from `step`, of the same size; `fill` is the value outside of it."""
     image: Image.Image = sample.inputs["image"]
     return moved(sample, image.transform(image.size, Image.Transform.AFFINE, step, resampling, fillcolor=fill), step)

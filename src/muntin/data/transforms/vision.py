@@ -28,10 +28,10 @@ def functional() -> ModuleType:
 
 
 def _define_missing_operators(folder: Path) -> None:
-    """Declare the operators that torchvision describes at import, where its compiled file cannot be loaded.
+    """Declare the operators that torchvision describes at import, if its compiled file cannot be loaded.
 
-    The wheel's `_C` is built for one build of torch; beside another (a CPU-only one) it does not load, and then
-    `import torchvision` fails on operators that do not exist. We never call them; a declared schema is enough.
+    The wheel's `_C` is built for one build of torch; beside another (a CPU-only one) it does not load, and then `import
+    torchvision` fails on operators that do not exist. muntin never calls them; a declared schema is enough.
     """
     for compiled in [*folder.glob("_C*.so"), *folder.glob("_C*.pyd")]:
         try:

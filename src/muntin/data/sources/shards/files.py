@@ -18,7 +18,7 @@ CLASS_LIST_LIMIT = 2**24  # bytes of classes.txt
 
 
 class ShardFiles(NamedTuple):
-    """Places of tar files. `val` is empty where nothing is set apart, `classes` where there is no classes.txt."""
+    """Places of tar files. `val` is empty if no shards are set apart, `classes` if there is no classes.txt."""
 
     train: list[str]
     val: list[str]

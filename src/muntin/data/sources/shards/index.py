@@ -45,10 +45,10 @@ class ShardIndex(NamedTuple):
 def index_shard(handle: BinaryIO, name: str, *, labelled: bool = True) -> ShardIndex:
     """Find the pictures of the shard `name` and read their labels, from a seekable handle.
 
-    As webdataset has it, neighbouring members are one sample when their names are alike up to the first dot of the
-    last part, and the rest is the kind, in any case: one picture (jpg, png, ...), and as label `cls` (a whole number
-    or a class name) or `json` (an object with "label"). All other members, pickled ones (pyd, pkl) among them, are
-    never read. Memory grows with the number of pictures, time with the number of members, not with their claims.
+    As in webdataset, neighbouring members are one sample when their names are the same up to the first dot of the last
+    part. The rest of the name is the kind, in any case: one picture (jpg, png, ...), and as label `cls` (a whole number
+    or a class name) or `json` (an object with "label"). All other members, such as pickled ones (pyd, pkl), are never
+    read. Memory grows with the number of pictures, time with the number of members, not with what the headers claim.
 
     Raises `UserError` where `tar_index.members` does, and for a sample with two pictures or without a readable label.
     """

@@ -21,7 +21,7 @@ MOST_OPEN = 32  # local files that one process keeps open
 def is_url(place: str) -> bool:
     """Whether a place is for fsspec, such as `s3://bucket/folder` or `simplecache::s3://bucket/folder`.
 
-    Raises `UserError` for `pipe:`, with which webdataset runs commands.
+    Raises `UserError` for `pipe:`, which webdataset uses to run commands.
     """
     if any(part.startswith("pipe:") for part in place.split("::")):
         raise UserError(f"{place}: commands (pipe:) are never run; give a folder, or a URL such as s3://bucket/folder")
@@ -49,7 +49,7 @@ def inside(folder: str, name: str) -> str:
 
 @contextlib.contextmanager
 def opened(place: str) -> Iterator[BinaryIO]:
-    """A file to read from beginning to end, or here and there. Raises `UserError` where it cannot be reached."""
+    """Open a file to read it in order or at any place. Raises `UserError` if it cannot be reached."""
     with _reaching(place):
         if is_url(place):
             system, path = _filesystem(place)
@@ -63,7 +63,7 @@ def opened(place: str) -> Iterator[BinaryIO]:
 
 
 class Ranges:
-    """Reads parts of files. Keeps the local files used last open, each process its own; so it can be pickled."""
+    """Reads parts of files. Each process keeps its own recently used local files open, so the object can be pickled."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, FileIO] = OrderedDict()
@@ -71,9 +71,9 @@ class Ranges:
         self._lock = threading.Lock()  # threads share the position of a file
 
     def read(self, place: str, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset` on.
+        """Read `size` bytes from `offset` on.
 
-        Raises `UserError` where a local file has not got them, `RunError` where the store of a URL does not answer.
+        Raises `UserError` if a local file does not have them, `RunError` if the store of a URL does not answer.
         """
         if is_url(place):
             content = _read_remote(place, offset, size)
@@ -107,7 +107,7 @@ class Ranges:
 
 
 def _read_remote(place: str, offset: int, size: int) -> bytes:
-    """One request of exactly this range. fsspec's file systems are made anew in each process."""
+    """Read exactly this range in one request. Each process makes fsspec's file systems anew."""
     try:
         system, path = _filesystem(place)
         return system.cat_file(path, start=offset, end=offset + size)
@@ -128,7 +128,7 @@ def _filesystem(place: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def _reaching(place: str) -> Iterator[None]:
-    """One sentence for whatever keeps a place from being reached."""
+    """Turn whatever keeps a place from being reached into one sentence."""
     try:
         yield
     except (UserError, RunError):

@@ -1,4 +1,4 @@
-"""Where the members of a tar file lie: read from its headers, every one of which is checked; nothing is unpacked."""
+"""Where the members of a tar file are. This is read from its headers, each of which is checked; nothing is unpacked."""
 
 from __future__ import annotations
 
