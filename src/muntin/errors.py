@@ -12,7 +12,7 @@ LONGEST = 2000  # characters of a message; what it repeats from a damaged file m
 
 
 def printable(text: str) -> str:
-    """The text in one line that no terminal takes for commands: names from files may hold anything."""
+    """The text in one line without control characters: names from files may hold commands to a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -30,7 +30,7 @@ class UserError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run that had started well had to stop: a non-finite loss, a lost process. Exit code 1."""
+    """A run that had started had to stop: a non-finite loss, a lost process. Exit code 1."""
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
@@ -52,6 +52,6 @@ def unknown(what: str, name: str, known: Iterable[str], see: str = "", spelt: st
 
 
 def refuse(group: str, wrong: Sequence[str]) -> None:
-    """Raise UserError with everything that is wrong with the values of a group; nothing for none."""
+    """Raise UserError with everything that is wrong with a group's values; do nothing if nothing is wrong."""
     if wrong:
         raise UserError(f"{group}: {'; '.join(wrong)}")

@@ -1,4 +1,4 @@
-"""The papers' optimizers: what decays, and how fast each depth and each part learns.
+"""The papers' optimizers: which parameters decay, and how fast each depth and each part learns.
 
 Weight decay skips 1-D parameters, biases, and what a module names in `no_weight_decay()` (Swin, optimizer.py).
 Layer-wise decay of the learning rate (BEiT, SimMIM fine-tuning) follows `task.layers()`, never the names of parameters.

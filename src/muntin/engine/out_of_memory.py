@@ -29,9 +29,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def memory_report(
     task: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None, training: Training, inputs: str
 ) -> str:
-    """What training takes besides activations, as counted, and how to need less.
+    """What training needs besides activations, as counted, and how to need less.
 
-    inputs: of a micro-batch, in words (`batches.shapes`); empty where it was evaluation that needed too much.
+    inputs: of a micro-batch, in words (`batches.shapes`); empty if evaluation ran out of memory.
     """
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     moments = _bytes(chain.from_iterable(state.values() for state in optimizer.state.values()))

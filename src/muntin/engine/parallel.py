@@ -90,8 +90,9 @@ def barrier() -> None:
 
 
 def agree(error: Exception | None, elsewhere: Exception) -> None:
-    """Raise on every process when one has an error: its own there, `elsewhere` on the others, so that none is left
-    waiting."""
+    """Raise on every process if one has an error: its own error there, `elsewhere` on the others, so that none keeps
+    waiting.
+    """
     kind = "cuda" if dist.is_initialized() and dist.get_backend() == "nccl" else "cpu"
     failed = all_sum(torch.tensor(float(error is not None), device=kind))
     if error:
@@ -109,7 +110,7 @@ def broadcast(task: nn.Module) -> None:
 
 
 def wrap(task: nn.Module, *, checkpointing: bool = False, compile: bool = False) -> nn.Module:
-    """The task ready for training, to be called as `wrapped(batch)`; the task itself keeps its parameter names.
+    """The task wrapped for training: call it as `wrapped(batch)`. The task itself keeps its parameter names.
 
     The order, from the inside out:
 
@@ -119,7 +120,7 @@ def wrap(task: nn.Module, *, checkpointing: bool = False, compile: bool = False)
     3. Spreading over processes: DistributedDataParallel. Outermost, since it hooks the parameters' gradients and moves
        buckets of them while the backward pass runs. (Sharding takes this place: per layer first, then the task.)
 
-    DDP leaves buffers alone, as Swin's official code does: they follow from sizes, or (batch norm) stay each process's
+    DDP leaves buffers alone, as Swin's official code does: they follow from sizes, or (batch norm) each process has its
     own. Every process must hold the same weights before (`broadcast`).
     """
     modules = list(dict.fromkeys(module for group in task.layers() for module in group))  # type: ignore[operator]
@@ -134,7 +135,7 @@ def wrap(task: nn.Module, *, checkpointing: bool = False, compile: bool = False)
 
 
 def unwrap(task: nn.Module) -> None:
-    """Take checkpointing and compilation off the layers again: hooks see every module, the task can be copied."""
+    """Remove checkpointing and compilation from the layers: hooks then see every module, and the task can be copied."""
     for module in task.modules():
         forward = module.__dict__.get("forward")
         if hasattr(forward, "recomputes"):

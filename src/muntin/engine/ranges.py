@@ -1,4 +1,4 @@
-"""Values out of range, said in one sentence before anything runs."""
+"""Checks values for their range, in one sentence, before anything runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from muntin.errors import UserError
 
 
 def require(settings: object, rules: Mapping[str, tuple[bool, str]]) -> None:
-    """Raise UserError for the first field of `settings` whose rule, (whether it holds, what is allowed), fails."""
+    """Raise UserError for the first field of `settings` that breaks its rule: (whether it holds, what is allowed)."""
     for name, (holds, allowed) in rules.items():
         if not holds:
             raise UserError(f"{name} is {getattr(settings, name)}; it must be {allowed}")

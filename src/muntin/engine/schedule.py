@@ -121,11 +121,11 @@ class Schedule:
         return dataclasses.replace(self, warmup_lr=self.warmup_lr * factor, min_lr=self.min_lr * factor)
 
     def lr(self, update: int, peak: float, updates_per_epoch: int, scale: float = 1.0) -> float:
-        """The rate used by update `update` (from 0) of a parameter group that learns at `scale` of the peak rate.
+        """The learning rate of update `update` (from 0) for a parameter group that learns at `scale` of the peak rate.
 
-        On ConvNeXt's clock the whole curve is scaled, as in its code (engine.py). On all others the peak alone is:
-        warmup_lr (but for poly) and min_lr are absolute, and a group whose peak is below min_lr rises to it, as with
-        timm's scheduler in the official code of SimMIM.
+        ConvNeXt's clock scales the whole curve, as its code does (engine.py). All others scale only the peak: warmup_lr
+        (except poly's) and min_lr are absolute, and a group whose peak is below min_lr rises to it, as with timm's
+        scheduler in the official code of SimMIM.
         """
         if self.clock == "inclusive_update":
             return scale * self._lr(update, peak, peak, updates_per_epoch)
@@ -158,10 +158,10 @@ class Schedule:
                 return warmth * ((peak - self.min_lr) * (1 - min(t / total, 1)) ** self.power + self.min_lr)
 
     def _time(self, update: int, updates_per_epoch: int) -> tuple[int, int]:
-        """What the clock shows during an update, and how far it goes in an epoch.
+        """The time on the clock during an update, and how far it goes in an epoch.
 
-        Swin's code sets the rate after each update, DeiT's after each epoch with that epoch's number, both for what
-        comes next: so the first two updates (epochs) have the first rate and all later ones lag by one; kept.
+        Swin's code sets the rate after each update, and DeiT's after each epoch with that epoch's number, both for what
+        comes next. So the first two updates (epochs) have the first rate and all later ones lag by one; this is kept.
         """
         match self.clock:
             case "update" | "inclusive_update":

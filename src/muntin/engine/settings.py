@@ -1,4 +1,4 @@
-"""What a recipe says about the loop itself."""
+"""The settings of the training loop in a recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a run: what it is made of, and how it goes to the disk and comes back."""
+"""The state of a run: its parts, and how it is saved and loaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from muntin.errors import RunError, UserError
 
 @dataclass
 class State:
-    """Where a run is, apart from its tensors; `state.json` holds it."""
+    """The position of a run, without its tensors; `state.json` holds it."""
 
     update: int = 0  # updates done, those that were skipped too
     updates_per_epoch: int = 0
@@ -50,9 +50,9 @@ class State:
 
 
 class Keeper:
-    """Saves and loads everything that a run needs to go on as if it had never stopped.
+    """Saves and loads everything that a run needs to continue as if it had never stopped.
 
-    recipe: a hash of what is run. on_save: puts more files into the folder of every checkpoint.
+    recipe: a hash of the recipe. on_save: puts more files into the folder of every checkpoint.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class Keeper:
         self._keep_last, self._recipe, self._on_save = keep_last, recipe, on_save
 
     def save(self, state: State, best: bool = False, wait: bool = True) -> None:
-        """Write a checkpoint. `wait` for the other processes, unless they may be lost.
+        """Write a checkpoint. wait: for the other processes, unless they may be lost.
 
-        Raises RunError, on every process, when it cannot be written.
+        Raises RunError, on every process, if it cannot be written.
         """
         failure = None
         try:
@@ -86,7 +86,7 @@ class Keeper:
             raise failure
 
     def load(self, updates_per_epoch: int) -> State:
-        """Take up the newest undamaged checkpoint. Raises UserError where there is none, or one of another run."""
+        """Load the newest undamaged checkpoint. Raises UserError if there is none, or if it belongs to another run."""
         if parallel.rank() == 0:
             checkpoint.recover(self._folder)
         parallel.barrier()
@@ -147,7 +147,7 @@ class Keeper:
         return state
 
     def _make_up_for_best(self, found: Path) -> None:
-        """Mark `found` as the best, which it is, where a crash came before that was done."""
+        """Mark `found` as the best, if a crash came before this was done."""
         best = self._folder / checkpoint.BEST
         try:
             marked = checkpoint.read_manifest(best)["step"] == checkpoint.read_manifest(found)["step"]

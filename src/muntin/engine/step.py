@@ -26,7 +26,7 @@ from muntin.tasks.task import Losses
 
 
 class Outcome(NamedTuple):
-    """What an update found."""
+    """The result of an update."""
 
     losses: dict[str, float]  # the terms, by the task's names; means over micro-steps and processes
     shown: dict[str, float]  # what the task logs beside them, likewise
@@ -37,9 +37,9 @@ class Outcome(NamedTuple):
 
 
 class Step:
-    """Does update after update; everything random in it is a function of (seed, update, micro-step, process).
+    """Does update after update. All randomness is a function of (seed, update, micro-step, process).
 
-    `task` is what is trained, `model` the same in its wrappers (`parallel.wrap`), to be called.
+    `task` is what is trained; `model` is the same in its wrappers (`parallel.wrap`), to be called.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Step:
     def __call__(
         self, update: int, batches: Iterator[Batch], stop: Callable[[], bool] = lambda: False, may_skip: bool = False
     ) -> Outcome:
-        """Update number `update` (from 0) from the next `accumulate` batches.
+        """Do update number `update` (from 0) with the next `accumulate` batches.
 
-        stop: whether this process was asked to stop; every process learns of it in the outcome.
-        When loss or gradient norm is not finite, which every process finds alike, weights, buffers and optimizer are
-        left as before: with `may_skip` the outcome says so, without it RunError is raised.
+        stop: whether this process was asked to stop; every process learns of it in the outcome. If loss or gradient
+        norm is not finite, which every process finds alike, weights, buffers and optimizer stay as before. With
+        `may_skip` the outcome says so, without it this raises RunError.
         """
         buffers = [(buffer, buffer.clone()) for buffer in self._task.buffers()] if may_skip else []
         for group in self._optimizer.param_groups:
@@ -102,9 +102,9 @@ class Step:
         return Outcome(losses, others, grad_norm, lr, asked, finite)
 
     def _gradients(self, update: int, batches: Iterator[Batch]) -> tuple[list[str], list[str], Tensor]:
-        """Leave the update's gradients in the parameters.
+        """Compute the gradients of the update.
 
-        Returns the names of this process's losses and of what is only shown, and the means of all of them.
+        Returns the names of this process's losses and of the values that are only shown, and the means of all of them.
         """
         values: list[Tensor] = []
         for micro in range(self._accumulate):
@@ -126,11 +126,13 @@ class Step:
             return model(batch)
 
     def _exchange(self, last: bool) -> AbstractContextManager[None]:
-        """Processes exchange gradients once an update, in its last micro-step."""
+        """Let processes exchange gradients once an update, in its last micro-step."""
         return nullcontext() if last or not isinstance(self._model, DistributedDataParallel) else self._model.no_sync()
 
     def _why(self, update: int, loss_is_finite: bool, grad_norm: float) -> str:
-        """Why update `update` cannot be made, in words. Every process gets here or none: they read equal numbers."""
+        """Why update `update` cannot be made, in words. All processes come here or none, because they read equal
+        numbers.
+        """
         epoch, done = divmod(update, self._updates_per_epoch)
         where = f"stopped at step {update + 1} (epoch {epoch + 1}): "
         again = itertools.islice(self._train.epoch(epoch, done * self._accumulate), self._accumulate)

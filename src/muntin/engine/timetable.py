@@ -1,4 +1,4 @@
-"""When a run ends, and after which of its updates it logs, evaluates and saves."""
+"""When a run ends, and after which updates it logs, evaluates and saves."""
 
 from __future__ import annotations
 

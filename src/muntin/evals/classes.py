@@ -1,4 +1,4 @@
-"""How often a classifier is right, as it answers and by each of its heads."""
+"""How often a classifier is right: its answer, and each of its heads."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .two_heads import Heads
 
 
 class ClassesMeter:
-    """Top-1, top-5 (of more than five classes) and the confusion matrix; of a distilled model what each head would say
-    alone, too. `details` of the result is a `TopKResult`.
+    """Top-1, top-5 (with more than five classes) and the confusion matrix; for a distilled model also what each head
+    alone would answer. `details` of the result is a `TopKResult`.
     """
 
     def __init__(self, num_classes: int, *, two_heads: bool = False):

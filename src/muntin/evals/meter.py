@@ -1,4 +1,4 @@
-"""What every measure promises: it counts on its own process and is merged over all of them."""
+"""The contract of every measure: it counts on its own process and is merged over all of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Measured(NamedTuple):
-    """What a measure found."""
+    """The result of a measure."""
 
     numbers: dict[str, float]  # by the names of metrics.jsonl
     samples: int  # that they are about
@@ -15,7 +15,9 @@ class Measured(NamedTuple):
 
 
 class Meter(Protocol):
-    """Every process feeds its own samples to `update`; `merge` of all states makes each hold the counts of all."""
+    """Every process feeds its own samples to `update`. After `merge` of all states, each process holds the counts of
+    all.
+    """
 
     def update(self, answer: Any, batch: Any) -> None:
         """Count what a task answered to a batch."""
@@ -24,7 +26,7 @@ class Meter(Protocol):
         """All counts so far, to be sent to other processes."""
 
     def merge(self, states: Sequence[Any]) -> None:
-        """Take over the counts of all processes: their states, this one's among them."""
+        """Replace the counts by the sum over all processes; their states include this one's."""
 
     def result(self) -> Measured:
-        """The counts as metrics. Raises UserError where nothing was counted."""
+        """The counts as metrics. Raises UserError if nothing was counted."""

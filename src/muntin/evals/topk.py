@@ -31,8 +31,7 @@ class TopKResult:
 class TopK:
     """Counts what a classifier of K classes gets right.
 
-    Every process feeds its own samples to `update`; `merge` of all their states makes each of them hold the counts of
-    all.
+    Every process feeds its own samples to `update`. After `merge` of all states, each process holds the counts of all.
     """
 
     def __init__(self, num_classes: int):
@@ -66,7 +65,7 @@ class TopK:
         return torch.cat(self._counts())
 
     def merge(self, states: Sequence[Tensor]) -> None:
-        """Take over the sum of these states."""
+        """Replace the counts by the sum of these states."""
         parts = torch.stack(list(states)).sum(0).split([len(count) for count in self._counts()])
         self.seen, self.hits, self.top5_hits, self.confusion = (part.clone() for part in parts)
 

@@ -35,7 +35,7 @@ class Heads:
         return self.counts.clone()
 
     def merge(self, states: Sequence[Tensor]) -> None:
-        """Take over the sum of these states."""
+        """Replace the counts by the sum of these states."""
         self.counts = torch.stack(list(states)).sum(0)
 
     def result(self) -> HeadsResult:

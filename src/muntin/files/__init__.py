@@ -1,4 +1,4 @@
-"""Reading foreign files safely, and writing our own whole or not at all, with sums that tell a changed byte."""
+"""Reads foreign files safely, and writes our own whole or not at all, with checksums."""
 
 from .sums import check_recorded as check_recorded
 from .sums import config_beside as config_beside

@@ -1,7 +1,7 @@
-"""The two containers of torch.save, checked before torch reads them: zip archives, and the older row of pickles.
+"""Checks the two containers of torch.save before torch reads them: zip archives, and the older row of pickles.
 
-Sizes, counts and names in a file are claims. Here they are held against the file itself, so that reading it asks for
-no more memory than the file is large. Every check raises ValueError with the reason in a few words.
+Sizes, counts and names in a file are claims. The checks compare them with the file itself, so that reading needs no
+more memory than the file has bytes. Every check raises ValueError with the reason in a few words.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # what old files begi
 
 
 def check_zip(path: Path) -> Claims:
-    """Check an archive of torch.save, its checksums included; what its pickle asks for."""
+    """Check an archive of torch.save, its checksums and the requests of its pickle included."""
     size = path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
@@ -62,7 +62,7 @@ def check_old(path: Path) -> Claims:
 def entries(archive: zipfile.ZipFile, size: int, writer: str) -> dict[str, int]:
     """Name -> bytes of every entry of an archive in a file of `size` bytes.
 
-    writer: the function that is said to have written it, which compresses nothing; so a few bytes stay a few bytes.
+    writer: the function that has supposedly written it. It compresses nothing, so a few bytes stay a few bytes.
     """
     listed = archive.infolist()
     if len(listed) > MAX_ENTRIES:

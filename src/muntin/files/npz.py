@@ -1,7 +1,8 @@
-"""numpy's .npz files: a zip archive with one .npy entry an array, as JAX code saves its weights.
+"""numpy's .npz files: a zip archive with one .npy entry for each array, as JAX code saves its weights.
 
-Read without numpy's own reader, which can unpickle: what a header may say is spelt out here, and is held against the
-bytes of its entry before memory is asked for. numpy.savez writes what is read here, numpy.savez_compressed does not.
+They are read without numpy's own reader, which can unpickle: only known headers are accepted, and compared with the
+bytes of their entry before memory is allocated. numpy.savez writes files that can be read here, numpy.savez_compressed
+does not.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _LONGEST = 4096  # bytes of a header; numpy's own have some hundred
 
 
 def read_npz(path: Path) -> dict[str, Tensor]:
-    """All arrays of the file. Where there are weights under one of `PREFIXES`, those alone, without it.
+    """All arrays of the file. If there are weights under one of `PREFIXES`, only those, without the prefix.
 
     Raises ValueError with the reason in a few words for a damaged file, a compressed one, and for arrays of Python
     objects, which only unpickling could read.
@@ -61,7 +62,7 @@ def read_npz(path: Path) -> dict[str, Tensor]:
 
 
 def write_npz(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """The tensors as numpy.savez writes them, 16-bit brain floats as two bytes without meaning."""
+    """Write the tensors as numpy.savez does; bfloat16 numbers become two bytes without a type."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, tensor in tensors.items():
             brain = tensor.dtype == torch.bfloat16

@@ -1,8 +1,8 @@
 """Inert stand-ins for the objects that weights files carry beside their tensors: configurations, arguments, numbers.
 
-Official Swin files hold the CfgNode of their training, others an argparse.Namespace or an mmcv Config. None of it is
-needed to use the weights, so none of those classes is ever looked for: whatever the name, a stand-in takes its place,
-which accepts what the pickle hands it and keeps nothing.
+Official Swin files hold the CfgNode of their training, others an argparse.Namespace or an mmcv Config. The weights do
+not need them, so muntin never looks for these classes: a stand-in takes the place of each name, accepts what the pickle
+hands it and keeps nothing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What a pickle would do, found out without doing it.
+"""Finds out what a pickle would do, without doing it.
 
 A pickle is a program for a small stack machine. `dry_run` goes through that program with names in the place of classes
-and functions and with sizes in the place of memory, so every call it would make, and every byte it would ask for, is
-known before torch's own `weights_only` reader is let near it. That reader refuses foreign code by itself; here those
-calls are refused as well that are harmless but for their size, such as a tensor larger than the file it comes from.
+and functions and with sizes in the place of memory. So every call and every byte that it would ask for is known before
+torch's own `weights_only` reader gets it. That reader refuses foreign code by itself. The dry run also refuses calls
+that are harmful only by their size, such as a tensor larger than its file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Global(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a call of the named class or function gave; by "": a list, dictionary or set."""
+    """The result of a call of the named class or function; name "": a list, dictionary or set."""
 
     by: str
 
@@ -67,7 +67,8 @@ class Claims(NamedTuple):
 def dry_run(stream: IO[bytes]) -> Claims:
     """Go through the next pickle of a stream, to its end and no further.
 
-    Raises ValueError, with the reason in a few words, for a damaged pickle and for one that asks for what it must not.
+    Raises ValueError, with the reason in a few words, for a damaged pickle and for one that asks for something
+    forbidden.
     """
     machine = _Machine()
     try:
@@ -84,7 +85,7 @@ def dry_run(stream: IO[bytes]) -> Claims:
 
 
 class _Machine:
-    """The stack machine of `torch.load(weights_only=True)`, the instructions of which these are."""
+    """The stack machine of `torch.load(weights_only=True)`; these are its instructions."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []

@@ -1,7 +1,7 @@
-"""The head of a safetensors file: names, kinds, shapes and places of its tensors, held against the file.
+"""The head of a safetensors file: names, kinds, shapes and places of its tensors, compared with the file.
 
-Eight bytes give the length of a JSON text, which describes the bytes behind it without gaps. Only this text is read,
-so a file of any size can be looked at, and nothing is allocated on the word of a damaged one.
+Eight bytes give the length of a JSON text, which describes the bytes after it without gaps. Only this text is read, so
+a file of any size can be checked, and a damaged one cannot make muntin allocate memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Described(NamedTuple):
 
 
 def read_header(path: Path) -> dict[str, Described]:
-    """Every tensor of a file. Raises ValueError, with the reason in a few words, where header and file disagree."""
+    """Every tensor of a file. Raises ValueError, with the reason in a few words, if header and file disagree."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -68,7 +68,7 @@ def _described(name: str, entry: Any) -> Described:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, each name of which stands there once."""
+    """A JSON object, in which each name appears once."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("its header names a tensor twice")

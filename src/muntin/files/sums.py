@@ -3,7 +3,7 @@
     "files": {"model.safetensors": {"bytes": 123, "sha256": "..."}},
     "sha256": "..."       of everything else in config.json
 
-So a changed byte in either file is found. Folders of the first format carry no sums, and are taken as they are.
+So muntin finds a changed byte in either file. Folders of the first format have no sums and are accepted as they are.
 Checkpoints of a run list their files in the same way, in manifest.json.
 """
 
@@ -34,10 +34,10 @@ def sealed(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def config_beside(weights: Path) -> dict[str, Any] | None:
-    """The description in config.json beside a weights file, None where there is none or it is another project's.
+    """The description in config.json beside a weights file; None if there is none or it is another project's.
 
-    A save that was cut off between its two renames has left the new weights and, under its first name, the new
-    description: that one is taken where it fits the weights. Raises UserError for a damaged or changed file.
+    A save that was interrupted between its two renames has left the new weights and the new description under its first
+    name. This description is used if it fits the weights. Raises UserError for a damaged or changed file.
     """
     following = weights.with_name(NEXT_CONFIG)
     if weights.name == WEIGHTS and following.is_file():
@@ -59,7 +59,7 @@ def config_beside(weights: Path) -> dict[str, Any] | None:
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """A config.json, its own checksum verified where its format has one."""
+    """Read a config.json and verify its own checksum, if its format has one."""
     try:
         with path.open("rb") as file:
             text = file.read(MAX_JSON + 1)
@@ -82,13 +82,13 @@ def has_sums(config: dict[str, Any]) -> bool:
 
 
 def fits(config: dict[str, Any], weights: Path) -> bool:
-    """Whether a description records just this weights file."""
+    """Whether a description records exactly this weights file."""
     files = config.get("files")
     return isinstance(files, dict) and files.get(WEIGHTS) == describe(weights)
 
 
 def check_recorded(file: Path) -> None:
-    """Raise UserError where a config.json or manifest.json has another size or SHA-256 for this file than it has."""
+    """Raise UserError if a config.json or manifest.json records another size or SHA-256 for this file."""
     recorded = _recorded(file)
     if recorded is None:
         return

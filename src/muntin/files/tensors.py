@@ -25,8 +25,8 @@ WRAPPERS = ("model", "state_dict", "model_ema", "state_dict_ema", "module")
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a .safetensors, .npz, .pth or .pt file, on the CPU, without wrappers and `module.` prefixes.
 
-    Where a config.json or manifest.json beside it records size and SHA-256, they are verified. Tensors of all but the
-    oldest files are mapped, not copied: they come into memory as they are used.
+    If a config.json or manifest.json beside it records size and SHA-256, these are verified. Tensors of all but the
+    oldest files are mapped, not copied: they come into memory when they are used.
 
     Raises UserError for a missing, damaged or foreign file, and for one that needs unpickling of objects.
     """
@@ -66,7 +66,7 @@ def _npz(path: Path) -> dict[str, Tensor]:
 
 
 def _torch_file(path: Path) -> object:
-    """What torch.save wrote; its configuration objects are stood in for."""
+    """What torch.save wrote, with stand-ins for its configuration objects."""
     try:
         archive = is_zipfile(path)
         check_zip(path) if archive else check_old(path)

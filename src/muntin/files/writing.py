@@ -1,4 +1,4 @@
-"""Writing weights so that a crash or a full disk leaves what was there before, or all of what is new."""
+"""Writes weights so that a crash or a full disk leaves either the old files or the new ones, complete."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .sums import CONFIG, NEXT_CONFIG, WEIGHTS, config_beside, describe, sealed
 
 
 def write_model_folder(folder: Path, tensors: Mapping[str, Tensor], config: dict[str, Any]) -> None:
-    """model.safetensors and the config.json that describes it, with sizes and checksums, in the place of older ones.
+    """Write model.safetensors and the config.json that describes it, with sizes and checksums, replacing older ones.
 
-    Two files cannot be renamed at once. So the new description is there, under its first name, before the new weights
-    are; from the moment these get their name, `config_beside` takes it instead of the old one.
+    Two files cannot be renamed at once. So the new description is there, under its first name, before the new weights.
+    As soon as these have their name, `config_beside` uses it instead of the old one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights, following = folder / WEIGHTS, folder / NEXT_CONFIG
@@ -43,7 +43,7 @@ def write_model_folder(folder: Path, tensors: Mapping[str, Tensor], config: dict
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a new file beside `path`, which then takes its place."""
+    """Let `write` fill a new file beside `path`, which then replaces it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.next")
     try:
@@ -75,7 +75,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def flush(path: Path) -> None:
-    """Have the system write a file or a folder's entries to the disk now."""
+    """Make the system write a file or a folder's entries to the disk now."""
     if os.name == "nt" and path.is_dir():
         return  # Windows cannot open folders, and orders these writes itself
     handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
@@ -86,7 +86,9 @@ def flush(path: Path) -> None:
 
 
 def _finish(weights: Path) -> None:
-    """End an older save that was cut off between its renames: its description belongs to the weights that are there."""
+    """Finish an older save that was interrupted between its renames: its description belongs to the weights that are
+    there.
+    """
     following = weights.with_name(NEXT_CONFIG)
     if config_beside(weights) == _parsed(following):
         following.replace(weights.with_name(CONFIG))

@@ -95,7 +95,7 @@ def read(state: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Fo
 
 
 def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
-    """Our names to those of a layout that is not ours, without the indices that follow from sizes.
+    """Turn our names into those of another layout, without the indices that follow from sizes.
 
     settings: {"readout": "token"} for a model that classifies its class token; else it is the mean over the cells.
     Raises UserError for tensors that the layout has no place for.
@@ -109,9 +109,9 @@ def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] 
 
 
 def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
-    """What shapes tell; a grid that is no square they do not. tensors: under our names.
+    """What shapes tell; they do not tell a grid that is not square. tensors: under our names.
 
-    Raises KeyError, IndexError, ValueError or ZeroDivisionError where tensors that tell it are missing.
+    Raises KeyError, IndexError, ValueError or ZeroDivisionError if tensors that tell the sizes are missing.
     """
     t = tensors
     kernel = t["backbone.patch_embed.proj.weight"]
@@ -132,7 +132,7 @@ def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
 
 
 def _layout_of(keys: set[str]) -> str | None:
-    """The layout of a file that holds nothing around its backbone but heads."""
+    """The layout of a file that has only heads around its backbone."""
     for layout, sign in _SIGNS.items():
         if any(re.fullmatch(sign, key) for key in keys):
             known = layout != "simmim" or {"encoder.mask_token", "decoder.0.weight"} & keys
@@ -144,9 +144,9 @@ _SHARED, _BLOCK_TABLE = "backbone.shared_bias.table", r"backbone\.blocks\.\d+\.b
 
 
 def spread_bias(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """One bias table for all blocks, as SimMIM trains it, copied to every block where `wanted` has one a block.
+    """Copy one bias table for all blocks, as SimMIM trains it, to every block if `wanted` has one for each.
 
-    Any other state is left as it is.
+    Any other state is not changed.
     """
     own = [key for key in wanted if re.fullmatch(_BLOCK_TABLE, key)]
     if not own or _SHARED not in state:

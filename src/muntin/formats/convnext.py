@@ -146,7 +146,7 @@ _SIGNS = {
 
 
 def layout_of(keys: set[str]) -> str | None:
-    """The layout of a file that holds nothing around its backbone but heads."""
+    """The layout of a file that has only heads around its backbone."""
     for layout, sign in _SIGNS.items():
         if layout == "muntin" and not any(".dwconv." in key for key in keys):
             continue
@@ -164,7 +164,7 @@ def _isotropic(keys: Iterable[str]) -> bool:
 
 
 def _table_of(layout: str, keys: Iterable[str]) -> str:
-    """Official isotropic models have names of their own."""
+    """The table for this layout: official isotropic models have names of their own."""
     return "isotropic" if layout == "official" and _isotropic(keys) else layout
 
 
@@ -196,9 +196,9 @@ def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] 
 
 
 def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
-    """What shapes tell; the first value of the scales, which they do not, is the published one. Under our names.
+    """What shapes tell. The first value of the scales, which they do not tell, is the published one. Under our names.
 
-    Raises KeyError, IndexError, ValueError or ZeroDivisionError where tensors that tell it are missing.
+    Raises KeyError, IndexError, ValueError or ZeroDivisionError if tensors that tell the sizes are missing.
     """
     t = tensors
     depths = depths_of(t)
@@ -218,14 +218,14 @@ def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
 
 
 def told_by_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Nothing; raises UserError for another activation than the exact GELU."""
+    """Returns nothing; raises UserError for another activation than the exact GELU."""
     if config.get("model_type") == "convnext":
         told.gelu(config, known=("erf",))
     return {}
 
 
 def convnext_of_transformers(config: Any, kind: str) -> dict[str, Any]:
-    """Its config class. Raises UserError for isotropic models and for patches that are no squares."""
+    """The config class of transformers. Raises UserError for isotropic models and for patches that are not square."""
     if len(config.dims) == 1:
         raise UserError("transformers has no isotropic ConvNeXt; write another layout")
     return {

@@ -62,7 +62,7 @@ _LAYOUTS = {"muntin": Layout(OURS), "torchvision": Layout(TORCHVISION)}
 
 
 def layout_of(keys: set[str]) -> str | None:
-    """The layout of a file that holds nothing around its backbone but heads."""
+    """The layout of a file that has only heads around its backbone."""
     if {"backbone.stem.0.weight", "backbone.stages.0.0.conv1.weight"} <= keys:
         return "muntin"
     return "torchvision" if {"conv1.weight", "bn1.weight", "layer1.0.conv3.weight"} <= keys else None
@@ -89,9 +89,9 @@ def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] 
 
 
 def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
-    """What shapes tell of a step; activations leave no trace in them. tensors: under our names.
+    """What shapes tell of a step; they do not tell the activations. tensors: under our names.
 
-    Raises KeyError, IndexError, ValueError or ZeroDivisionError where tensors that tell it are missing.
+    Raises KeyError, IndexError, ValueError or ZeroDivisionError if tensors that tell the sizes are missing.
     """
     t = tensors
     first, stem = "backbone.stages.0.0.", t["backbone.stem.0.weight"]

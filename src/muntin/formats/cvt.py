@@ -95,7 +95,7 @@ _SIGNS = {
 
 
 def layout_of(keys: set[str]) -> str | None:
-    """The layout of a file that holds nothing around its backbone but heads."""
+    """The layout of a file that has only heads around its backbone."""
     return next((name for name, sign in _SIGNS.items() if any(re.fullmatch(sign, key) for key in keys)), None)
 
 
@@ -116,10 +116,10 @@ def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] 
 
 
 def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
-    """What shapes tell; heads and strides they do not. tensors: under our names.
+    """What shapes tell; they do not tell heads and strides. tensors: under our names.
 
-    A stage without convolutions in its attention pools: with neither, the official code cannot run.
-    Raises KeyError, IndexError or ValueError where tensors that tell it are missing.
+    A stage without convolutions in its attention pools: with neither, the official code cannot run. Raises KeyError,
+    IndexError or ValueError if tensors that tell the sizes are missing.
     """
     depths = depths_of(tensors)
     stages = range(len(depths))
@@ -180,7 +180,7 @@ def told_by_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tensor
 
 
 def cvt_of_transformers(config: Any, kind: str) -> dict[str, Any]:
-    """Its config class, whose code computes the exact GELU and cannot be told otherwise."""
+    """The config class of transformers. Its code always computes the exact GELU."""
     stages = len(config.dims)
     return {
         **architecture("Cvt", kind),
@@ -209,7 +209,7 @@ def cvt_of_transformers(config: Any, kind: str) -> dict[str, Any]:
 
 
 def otherwise(layout: str, settings: Mapping[str, Any]) -> str:
-    """transformers cannot be told which GELU."""
+    """A note that transformers computes another GELU and cannot be set to ours."""
     return "CvT has QuickGELU, and transformers computes it with the exact GELU" if layout == "transformers" else ""
 
 

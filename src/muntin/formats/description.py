@@ -27,10 +27,10 @@ class Description(NamedTuple):
 
 
 def describe(weights: Path, files: Files, tensors: Mapping[str, Tensor]) -> Description:
-    """What config.json beside the weights tells; nothing where there is none.
+    """What config.json beside the weights tells; nothing if there is none.
 
-    files: of the weights' family. tensors: under our names.
-    Raises UserError where it is ours and damaged, and where transformers computes with an activation that ours has not.
+    files: of the weights' family. tensors: under our names. Raises UserError if it is ours and damaged, and if
+    transformers computes with an activation that muntin does not have.
     """
     ours = config_beside(weights)
     if ours is not None:
@@ -55,7 +55,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _pixels(path: Path) -> Pixels | None:
-    """What the preprocessor of transformers beside its config.json says, None where it says nothing of use."""
+    """What the preprocessor of transformers beside its config.json says; None if it says nothing useful."""
     if not path.is_file():
         return None
     told = read_config_file(path)

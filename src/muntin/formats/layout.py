@@ -1,7 +1,7 @@
-"""Reading and writing the layouts of one family: its tensors under other projects' names.
+"""Reads and writes the layouts of one family: its tensors under other projects' names.
 
-A family's file (`swin.py`, `vit.py`, ...) says which layouts there are, how a set of keys shows which it is, and what
-each stores differently, all in one `Files`; what happens with that is here.
+A family's file (`swin.py`, `vit.py`, ...) says in one `Files` which layouts there are, how a set of keys shows which it
+is, and what each stores differently. This file uses that.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Layout(NamedTuple):
 
 
 class Foreign(NamedTuple):
-    """What a foreign file holds."""
+    """The content of a foreign file."""
 
     layout: str  # one of `Files.layouts`
     tensors: State  # under our names
@@ -117,7 +117,7 @@ OURS_ALONE = Files(  # of a model that no catalog knows
 
 
 def clip_kernel(tensors: Mapping[str, Tensor]) -> str:
-    """The first kernel with an axis of time: such a file is not of the model for pictures that its names are of."""
+    """The first kernel with an axis of time. A file that has one is not of the picture model whose names it has."""
     return next((key for key, tensor in tensors.items() if tensor.ndim == 5), "")
 
 
@@ -149,11 +149,11 @@ def read_layout(
     found: Unwrapped | None = None,
     table_of: Callable[[str, Iterable[str]], str] = lambda layout, keys: layout,
 ) -> tuple[Foreign, State]:
-    """The tensors of a file under our names; and the same before any rewrite, with the buffers.
+    """Read the tensors of a file under our names. Also returns the same before any rewrite, with the buffers.
 
-    title: of the family, for messages. found: the backbone in the file, if it was looked for already. table_of: the
-    name in `layouts` for a layout of two tables. Raises UserError for a file of no known layout, and for one with keys
-    that its layout does not explain.
+    title: of the family, for messages. found: the backbone in the file, if it was found already. table_of: the name in
+    `layouts` for a layout of two tables. Raises UserError for a file of no known layout, and for one with keys that its
+    layout does not explain.
     """
     inside, aside, wrapped_in, layout = found or unwrap(state, layout_of)
     if layout is None:
@@ -210,7 +210,7 @@ def write_layout(
 
 
 def _reversed(inside: Mapping[str, str]) -> dict[str, str]:
-    """Which key of the file has each name; two with one, under two prefixes, are refused."""
+    """The key of the file that has each name. Two keys with one name, under two prefixes, are refused."""
     source: dict[str, str] = {}
     for key, name in inside.items():
         if source.setdefault(name, key) != key:
@@ -221,7 +221,7 @@ def _reversed(inside: Mapping[str, str]) -> dict[str, str]:
 
 
 def _check_numbers(tensors: Mapping[str, Tensor]) -> None:
-    """Raise UserError for what would load with a loss or not at all: integers, complex, 8-bit and no numbers."""
+    """Raise UserError for numbers that would not load exactly: integers, complex and 8-bit ones, and for no numbers."""
     for key, tensor in tensors.items():
         counts = key.endswith(_COUNTER) and tensor.dtype == torch.int64
         if tensor.dtype not in _DTYPES and not counts:

@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"\{(\d*)([a-z])(?:\+(\d+))?\}")  # factor, letter, offset
 
 
 def rename_keys(keys: Iterable[str], table: Table) -> tuple[dict[str, str], list[str]]:
-    """Rename what the table knows: -> {key: new key}, and the keys that no pattern fits, in their order.
+    """Rename what the table knows. Returns {key: new key}, and the keys that no pattern fits, in their order.
 
     Raises UserError where two keys would become one.
     """
@@ -58,7 +58,7 @@ def backwards(table: Table) -> dict[str, str]:
 
 
 def nested(outer: str, inner: str, table: Table) -> dict[str, str]:
-    """A table for the inside of something, with what stands before it on both sides."""
+    """The table for the inside of something, with the prefixes of both sides."""
     return {outer + old: inner + new for old, new in table.items()}
 
 

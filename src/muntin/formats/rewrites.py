@@ -19,7 +19,7 @@ _PARTS = ("query", "key", "value")
 
 
 def is_v2(state: Mapping[str, Tensor]) -> bool:
-    """Swin V2 has a temperature in every attention."""
+    """Whether these are of Swin V2, which has a temperature in every attention."""
     return any(key.endswith(".mix.logit_scale") for key in state)
 
 

@@ -222,7 +222,7 @@ def _without_transformers_prefix(inside: dict[str, str]) -> tuple[dict[str, str]
 
 
 def _with_transformers_prefix(state: dict[str, Tensor], v2: bool) -> dict[str, Tensor]:
-    """All but heads stand under the family's name, except in a backbone, which is the family itself."""
+    """Put the family's name before all but heads, except in a backbone, which is the family itself."""
     if any(key.startswith("hidden_states_norms.") for key in state):
         if v2:
             raise UserError("the Swin V2 backbone of transformers has no norms of its levels; write another layout")
@@ -235,7 +235,7 @@ def _with_transformers_prefix(state: dict[str, Tensor], v2: bool) -> dict[str, T
 
 
 def mismatch(used: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
-    """Name a file of the other version, and one whose position bias is frozen where the model's is not."""
+    """Name a file of the other version, and a file with a frozen position bias for a model without one."""
     held, needed = _kind(used), _kind(own)
     if held == needed:
         return ""
@@ -251,12 +251,14 @@ def _kind(tensors: Mapping[str, Tensor]) -> str:
 
 
 def swin_of_transformers(config: Any, kind: str) -> dict[str, Any]:
-    """Its config class. Raises UserError for patches and windows that are no squares or differ between stages."""
+    """The config class of transformers. Raises UserError for patches and windows that are not square or that differ
+    between stages.
+    """
     return {**architecture("Swin", kind), "model_type": "swin", **_either(config)}
 
 
 def swin_v2_of_transformers(config: Any, kind: str) -> dict[str, Any]:
-    """The same of V2, where 0 is the window in use as the scale of a position bias."""
+    """The config class for V2; there the scale 0 of a position bias means the window in use."""
     scales = config.pretrained_window or ()
     told = [one_side("pretrained window", {w}) for w in scales] or [0] * len(config.depths)
     values = {"model_type": "swinv2", **_either(config), "pretrained_window_sizes": told}
@@ -287,9 +289,9 @@ def _either(config: Any) -> dict[str, Any]:
 
 
 def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
-    """What shapes tell, windows aside. tensors: under our names.
+    """What shapes tell, except windows. tensors: under our names.
 
-    Raises KeyError, IndexError, ValueError or ZeroDivisionError where tensors that tell it are missing.
+    Raises KeyError, IndexError, ValueError or ZeroDivisionError if tensors that tell the sizes are missing.
     """
     t = tensors
     depths = depths_of(t)
@@ -316,7 +318,7 @@ def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
 
 
 def _extra_norms(tensors: Mapping[str, Tensor], depths: tuple[int, ...]) -> dict[str, Any]:
-    """Period and scope of the norms on V2's main branch; none where no period explains the blocks that have one."""
+    """Period and scope of the norms on V2's main branch; none if no period explains the blocks that have one."""
     order = [(s, b) for s, depth in enumerate(depths) for b in range(depth)]
     having = {(s, b) for s, b in order if f"backbone.stages.{s}.{b}.main_norm.weight" in tensors}
     for period in range(1, len(order) + 1) if having else ():

@@ -1,8 +1,8 @@
-"""The names that other projects give to the tensors of Swin and Swin V2: a table a layout, foreign -> ours, and the
-signs by which a layout is known.
+"""The names that other projects give to the tensors of Swin and Swin V2: a table for each layout, foreign -> ours, and
+the signs by which muntin recognises a layout.
 
-Buffers that follow from sizes (`layouts.BUFFERS`) stand in the tables too: they are read for what they tell, and then
-left aside. None of our models has them, so none is ever written.
+The tables also have buffers that follow from sizes (`layouts.BUFFERS`): they are read for the information in them, and
+then left aside. None of our models has them, so none is ever written.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ _SIGNS = {  # of these, `official` has two relatives that `_official_kind` tells
 
 
 def layout_of(keys: set[str]) -> str | None:
-    """The layout of a file that holds nothing around its backbone but heads."""
+    """The layout of a file that has only heads around its backbone."""
     for layout, sign in _SIGNS.items():
         if any(re.fullmatch(sign, key) for key in keys):
             if layout == "official":
@@ -190,6 +190,8 @@ def _official_kind(keys: set[str]) -> str:
 
 
 def table_of(layout: str, keys: Iterable[str]) -> str:
-    """The name of the layout's table: OpenMMLab has patch merging at the end of V1's stages, at the start of V2's."""
+    """The name of the layout's table: in OpenMMLab, patch merging is at the end of V1's stages and at the start of
+    V2's.
+    """
     v2 = layout == "openmmlab" and any(key.endswith(".logit_scale") for key in keys)
     return f"{layout} V2" if v2 else layout

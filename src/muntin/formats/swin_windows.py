@@ -27,19 +27,21 @@ _ATTENTION = {  # layouts whose files hold the buffers, and what stands before t
 
 
 def settings_of(with_buffers: Mapping[str, Tensor]) -> dict[str, Any]:
-    """`window` and `pretrained_window`, one a stage, where the tensors of a file tell them; under our names."""
+    """`window` and `pretrained_window`, one a stage, if the tensors of a file tell them; under our names."""
     return _those_told(stage_windows(with_buffers), pretrained_windows(with_buffers))
 
 
 def told_by_ours(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The same from our config.json. `trained_windows` are those that V2 really used in training, on smaller maps."""
+    """The windows from our config.json. `trained_windows` are those that V2 really used in training, on smaller
+    maps.
+    """
     stages, fields = _stages(tensors), config["config"] if isinstance(config.get("config"), dict) else {}
     windows = told.sides(config.get("trained_windows"), stages) or told.sides(fields.get("window"), stages)
     return _those_told(windows, told.sides(fields.get("pretrained_window"), stages))
 
 
 def told_by_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The same from transformers' config.json, whose windows are square: maps lower than V2's window shrink it.
+    """The windows from transformers' config.json. They are square; maps lower than V2's window shrink it.
 
     Raises UserError for another activation than the exact GELU.
     """
@@ -65,7 +67,7 @@ def _those_told(windows: Windows | None, scale: Windows | None) -> dict[str, Any
 def buffers(
     layout: str, depths: Sequence[int], indices: Sequence[Tensor], coordinates: Sequence[Tensor] | None
 ) -> State:
-    """What a layout keeps of windows for every block, under its names; nothing where it keeps none.
+    """What a layout stores of the windows of every block, under its names; nothing if it stores none.
 
     indices: of every stage, the row of the bias that each pair of tokens reads (N, N). coordinates: of every stage, of
     V2's offsets (2h - 1, 2w - 1, 2).
@@ -84,15 +86,15 @@ def buffers(
 
 
 def stage_windows(state: Mapping[str, Tensor]) -> Windows | None:
-    """The window of every stage, tokens; None where the file does not tell. state: under our names, with buffers.
+    """The window of every stage, tokens; None if the file does not tell. state: under our names, with buffers.
 
-    Bias tables and position indices tell square windows alone, coordinate tables any.
+    Bias tables and position indices tell square windows only, coordinate tables any.
     """
     return _of_all_stages(state, _window)
 
 
 def pretrained_windows(state: Mapping[str, Tensor]) -> Windows | None:
-    """The windows that set the scale of V2's position bias; None where the file keeps no coordinates.
+    """The windows that set the scale of V2's position bias; None if the file stores no coordinates.
 
     A coordinate is log2(1 + 8 (w - 1) / (P - 1)) / 3 at the far end of a window w (Swin V2, eq. 4), solved for P.
     Raises UserError for coordinates that follow from no whole window.

@@ -1,4 +1,4 @@
-"""Values out of a config.json, which may come from a stranger: what is not as it should be counts as not told."""
+"""Values from a config.json, which may come from anybody: a value of the wrong form counts as missing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _GELU = {"gelu": "erf", "gelu_python": "erf", "gelu_pytorch_tanh": "tanh", "gelu
 
 
 def plain(values: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Those of the names that are told as a word, a whole number, or whole numbers one a stage."""
+    """The named values that are a word, a whole number, or whole numbers for each stage."""
     told = values if isinstance(values, dict) else {}
     found = {name: tuple(v) if isinstance(v := told.get(name), list) else v for name in names}
     return {name: value for name, value in found.items() if _is_plain(value)}
 
 
 def sides(value: Any, count: int) -> tuple[tuple[int, int], ...] | None:
-    """So many sides or sizes, such as one a stage. transformers writes 0 for the window in use."""
+    """Sides or sizes in this number, such as one a stage. transformers writes 0 for the window in use."""
     if not isinstance(value, list) or len(value) != count:
         return None
     pairs = [[side, side] if type(side) is int else side for side in value]

@@ -16,9 +16,9 @@ _CLASSES = {"classifier": "ForImageClassification", "simmim": "ForMaskedImageMod
 def transformers_config(
     values: Mapping[str, Any], *, in_chans: int, image_size: tuple[int, int], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """The values of a config class of transformers: those of a family, and what all have.
+    """The values of a config class of transformers: those of a family, and those that all have.
 
-    Raises UserError for pictures that are no squares, which those classes cannot say.
+    Raises UserError for pictures that are not square, which those classes cannot express.
     """
     if image_size[0] != image_size[1]:
         raise UserError(f"transformers takes square pictures, and this model's are {image_size}; adapt it first")

@@ -132,7 +132,7 @@ def write(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any] 
 
 
 def _layout_of(keys: set[str]) -> str | None:
-    """The layout of a file that holds nothing around its backbone but heads."""
+    """The layout of a file that has only heads around its backbone."""
     for layout, sign in _SIGNS.items():
         beside = _BESIDE.get(layout, "")
         if not any(re.fullmatch(sign, key) for key in keys):
@@ -146,7 +146,7 @@ def _layout_of(keys: set[str]) -> str | None:
 
 
 def _check_place(state: Mapping[str, Tensor], layout: str, settings: Mapping[str, Any]) -> None:
-    """Raise UserError for what the layout, or the code that reads it, cannot say."""
+    """Raise UserError for what the layout, or the code that reads it, cannot express."""
     class_token = TOKENS[0] in state
     readout = settings.get("readout", "token" if class_token else "gap")
     representation, head = "readout.representation.weight" in state, "readout.head.weight" in state
@@ -176,7 +176,7 @@ def _check_place(state: Mapping[str, Tensor], layout: str, settings: Mapping[str
 
 
 def _without_decoder(found: Unwrapped) -> Unwrapped:
-    """Leave aside what MAE puts behind the encoder, its mask token with it."""
+    """Leave out MAE's decoder behind the encoder, and its mask token."""
     decoder = {key for key, name in found.inside.items() if _MAE.fullmatch(name)}
     decoder |= {key for key, name in found.inside.items() if decoder and name == "mask_token"}
     inside = {key: name for key, name in found.inside.items() if key not in decoder}
@@ -210,7 +210,7 @@ def _with_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def mismatch(used: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
-    """Name a file of a model with a distillation token where ours has none, and the reverse."""
+    """Name a file of a model with a distillation token if ours has none, and the reverse."""
     token = TOKENS[1]
     if token in used and token not in own:
         return (
@@ -226,14 +226,14 @@ def mismatch(used: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
 
 
 def otherwise(layout: str, settings: Mapping[str, Any]) -> str:
-    """Code with timm's names computes the exact GELU unless it is told."""
+    """A note for code with timm's names, which computes the exact GELU unless it is set otherwise."""
     if layout in ("timm", "simmim", "deit3") and settings["gelu"] == "tanh":
         return "the model has the approximate GELU, and timm's the exact one unless made with act_layer='gelu_tanh'"
     return ""
 
 
 def told_by_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """GELU and heads. Raises UserError for an activation that ours has not."""
+    """GELU and heads. Raises UserError for an activation that muntin does not have."""
     if config.get("model_type") not in ("vit", "deit", "vit_mae", "vit_msn"):
         return {}
     heads = told.plain(config, ("num_attention_heads",))
@@ -241,12 +241,12 @@ def told_by_transformers(config: Mapping[str, Any], tensors: Mapping[str, Tensor
 
 
 def vit_of_transformers(config: Any, kind: str) -> dict[str, Any]:
-    """Its config class. Raises UserError for patches that are no squares."""
+    """The config class of transformers. Raises UserError for patches that are not square."""
     return {**architecture("ViT", kind), "model_type": "vit", **_either(config)}
 
 
 def deit_of_transformers(config: Any, kind: str) -> dict[str, Any]:
-    """The same; its class for DeiT always has a distillation token."""
+    """The config class for DeiT, which always has a distillation token."""
     if not config.distilled:
         return vit_of_transformers(config, kind)
     (reader,) = architecture("DeiT", kind)["architectures"]
@@ -275,9 +275,9 @@ def _either(config: Any) -> dict[str, Any]:
 
 
 def sizes(tensors: Mapping[str, Tensor]) -> Sizes:
-    """What shapes tell; the number of heads and what is classified they do not. tensors: under our names.
+    """What shapes tell; they do not tell the number of heads and what is classified. tensors: under our names.
 
-    Raises KeyError, IndexError, ValueError or ZeroDivisionError where tensors that tell it are missing.
+    Raises KeyError, IndexError, ValueError or ZeroDivisionError if tensors that tell the sizes are missing.
     """
     t = tensors
     kernel = t["backbone.patch_embed.proj.weight"]

@@ -25,8 +25,8 @@ PREFIX_POSITION, POSITION = "backbone.prefix.position", "backbone.position.embed
 def positions_to_grid(state: State, grid: tuple[int, ...] | None = None) -> None:
     """Tokens (1, 1, C) -> (1, C); positions (1, P + H W, C) -> those of the tokens (P, C) and the grid (H, W, C).
 
-    grid: cells along each axis; a square where it is not given or of another number of cells. In DeiT III, and where
-    there are no tokens, P is 0. Raises UserError where neither reading leaves a grid.
+    grid: cells along each axis; a square if it is not given or has another number of cells. In DeiT III, and without
+    tokens, P is 0. Raises UserError if neither reading leaves a grid.
     """
     tokens = [name for name in TOKENS if name in state]
     for name in tokens:
@@ -44,7 +44,7 @@ def positions_to_grid(state: State, grid: tuple[int, ...] | None = None) -> None
 
 
 def _split(L: int, tokens: int, likely: int, grid: tuple[int, ...] | None) -> tuple[int, tuple[int, ...]]:
-    """How many of L positions belong to tokens, most likely so many, and the grid of the others."""
+    """The most likely number of the L positions that belong to tokens, and the grid of the others."""
     for prefix in (likely, tokens - likely):
         if grid and math.prod(grid) == L - prefix:
             return prefix, grid
@@ -76,7 +76,7 @@ def heads_of(state: State) -> int:
 
 
 def from_jax(state: State) -> None:
-    """JAX keeps inputs before outputs, heads on an axis of their own, and in older files norms of (1, 1, 1, C)."""
+    """JAX stores inputs before outputs, heads on an axis of their own, and in older files norms of (1, 1, 1, C)."""
     for key, tensor in state.items():
         if re.search(r"\.mix\.qkv\.(query|key|value)\.", key):
             state[key] = tensor.flatten(-2).transpose(0, 1) if key.endswith("weight") else tensor.flatten()
@@ -121,7 +121,9 @@ def _is_linear(key: str) -> bool:
 
 
 def mean_norm_to_norm(state: State) -> None:
-    """timm and BEiT name a norm after the mean over the cells otherwise; ours is the readout's in either place."""
+    """timm and BEiT use another name for a norm after the mean over the cells; in ours it is the readout's in either
+    place.
+    """
     _move(state, "readout.mean_norm", "readout.norm")
 
 

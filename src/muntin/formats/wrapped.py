@@ -21,7 +21,7 @@ def unwrap(keys: Iterable[str], layout_of: Callable[[set[str]], str | None]) -> 
     """Find the backbone in a file. layout_of: the layout of a backbone's own keys, None if they are of no backbone.
 
     Strips the `module.` of distributed training, the `backbone.` of detectors and segmenters and the `encoder.` of
-    MoBY. What belongs to a part that is not known stays inside, so that it gets noticed there.
+    MoBY. Tensors of an unknown part stay inside, so that the next step reports them.
     """
     keys = list(keys)
     bare = {k: k.removeprefix("module.") for k in keys}

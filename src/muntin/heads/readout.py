@@ -1,4 +1,4 @@
-"""From the features of a backbone to one vector or one set of logits a picture."""
+"""From the features of a backbone to one vector or one set of logits for each picture."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from muntin.errors import UserError
 class Readout(nn.Module):
     """One vector a picture, then a linear classifier: the levels and prefix tokens of a backbone -> logits (B, K).
 
-    It gives a tuple, the logits of every head: one, but for a `DistilledReadout`. Its children say which vector, and
-    where the norm stands. num_classes = 0 leaves the vector itself, (B, C). eps: of the norm. representation: width of
-    a linear map with tanh before the classifier (ViT, sec. 3.1: for pre-training); 0: none.
+    It gives a tuple, the logits of every head; only `DistilledReadout` has more than one. Its children define the
+    vector, and where the norm is. num_classes = 0 leaves the vector itself, (B, C). eps: of the norm. representation:
+    width of a linear map with tanh before the classifier (ViT, sec. 3.1: for pre-training); 0: none.
     """
 
     norms_mean = False  # whether the norm follows the mean over the cells
@@ -32,7 +32,7 @@ class Readout(nn.Module):
         return (self.head(self.pool(levels, prefix)),)
 
     def pool(self, levels: Sequence[Tensor], prefix: Tensor | None = None) -> Tensor:
-        """What the classifier is given: (B, C), or (B, representation)."""
+        """What the classifier gets: (B, C), or (B, representation)."""
         vector = self.vector(levels, prefix)
         return vector if self.representation is None else self.representation(vector).tanh()
 
@@ -45,7 +45,7 @@ class Readout(nn.Module):
         return self.head.out_features if isinstance(self.head, nn.Linear) else 0
 
     def set_head(self, num_classes: int, scale: float = 1.0) -> None:
-        """A new linear classifier, or none for 0 classes, on the default device.
+        """Give the model a new linear classifier on the default device, or none for 0 classes.
 
         scale: what its fresh weights are multiplied by; 0 starts it at zero, with equal odds for all classes.
         """
@@ -105,7 +105,9 @@ class TokenReadout(Readout):
 
 
 class DistilledReadout(Readout):
-    """Classifies class token and distillation token by a head each (DeiT, sec. 3); both logits, in this order."""
+    """Classifies class token and distillation token with one head each (DeiT, sec. 3). Gives both logits, in this
+    order.
+    """
 
     def __init__(self, dim: int, num_classes: int, eps: float = 1e-5):
         super().__init__(dim, num_classes, eps)

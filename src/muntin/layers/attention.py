@@ -36,7 +36,7 @@ PLAIN_BACKENDS: tuple[PlainBackend, ...] = ("auto", "reference", "sdpa")
 
 
 def choose_attention(stages: Iterable[Iterable[Any]], backend: PlainBackend) -> None:
-    """Set how each of these attentions is computed. Raises UserError for an unknown way."""
+    """Set how each of these attentions is computed. Raises UserError for an unknown backend."""
     if backend not in PLAIN_BACKENDS:
         raise UserError(f"unknown attention '{backend}': choose one of {', '.join(PLAIN_BACKENDS)}")
     for attention in (attention for stage in stages for attention in stage):

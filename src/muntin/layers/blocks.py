@@ -161,14 +161,14 @@ def _chance(rate: float) -> float:
 
 
 class Linear(nn.Linear):
-    """As nn.Linear, by the fastest way at hand: (..., C_in) -> (..., C_out)."""
+    """As nn.Linear, by the fastest code for this processor: (..., C_in) -> (..., C_out)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)
 
 
 def linear_then(layer: nn.Module, activation: nn.Module, x: Tensor) -> Tensor:
-    """An activation of a layer's output; one operation for a plain `Linear` and a GELU that nothing hooks into."""
+    """Apply a layer, then an activation. A plain `Linear` and a GELU without hooks become one operation."""
     if type(layer) is Linear and type(activation) is nn.GELU and not _hooked(layer) and not _hooked(activation):
         return linear(x, layer.weight, layer.bias, gelu=activation.approximate)  # type: ignore[arg-type]
     return activation(layer(x))

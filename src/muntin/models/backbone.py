@@ -1,4 +1,4 @@
-"""What every backbone and every encoder promises: their contracts with heads and tasks."""
+"""The contracts of every backbone and every encoder with heads and tasks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Features(NamedTuple):
 
 
 class Backbone(Protocol):
-    """What sees grids, of pictures or clips.
+    """A network for grids, of pictures or clips.
 
     A protocol, not a parent: any module with these members works with every head and task.
     """
@@ -44,11 +44,11 @@ class Backbone(Protocol):
         ...
 
     def stacked(self) -> list[list[nn.Module]]:
-        """Its blocks, stage by stage; each gives (B, *S, C) or (B, N, C). [] where it is not made of blocks."""
+        """Its blocks, stage by stage; each gives (B, *S, C) or (B, N, C). [] if it is not made of blocks."""
         ...
 
     def looked_at(self) -> list[list[Any]]:
-        """The attention of every block, stage by stage, where it can show what a query attends to; else [].
+        """The attention of every block, stage by stage, if it can show what a query attends to; else [].
 
         See `layers.attention.WindowAttention`: `layout`, `paid_by`, `bias_by_offset`.
         """
@@ -56,13 +56,13 @@ class Backbone(Protocol):
 
 
 class Encoder(Protocol):
-    """What reads sequences, such as words, regions or frames: one stream, or several that attend to one another."""
+    """A network for sequences, such as words, regions or frames: one stream, or several that attend to one another."""
 
     config: Any  # of its family
     channels: dict[str, int]  # of the states of each stream
 
     def forward(self, streams: dict[str, Any], masks: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Each stream's tokens, and a mask (B, N) that is True where there is one, to its states (B, N, C)."""
+        """Each stream's tokens, and a mask (B, N) that is True for real tokens, to its states (B, N, C)."""
         ...
 
     def initialise(self) -> None:

@@ -126,7 +126,7 @@ class ConvNeXt(nn.Module):
         return [list(stage) for stage in self.stages]
 
     def looked_at(self) -> list[list[Any]]:
-        """It has no attention."""
+        """[]: it has no attention."""
         return []
 
     def layers(self) -> list[list[nn.Module]]:

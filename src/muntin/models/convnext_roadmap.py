@@ -155,7 +155,7 @@ class Roadmap(nn.Module):
         return [list(stage) for stage in self.stages]
 
     def looked_at(self) -> list[list[Any]]:
-        """It has no attention."""
+        """[]: it has no attention."""
         return []
 
     def layers(self) -> list[list[nn.Module]]:
@@ -283,7 +283,7 @@ _MICRO: Mapping[str, Mapping[str, Any]] = {
 
 
 def _walk(name: str, start: RoadmapConfig, steps: Mapping[str, Mapping[str, Any]]) -> dict[str, RoadmapConfig]:
-    """Each step is the one before it, with what changes."""
+    """The steps of the walk: each is the one before it, with what changes."""
     found, config = {}, start
     for step, changes in steps.items():
         config = replace(config, **changes)

@@ -208,7 +208,7 @@ class CvT(nn.Module):
         return [list(stage) for stage in self.stages]
 
     def looked_at(self) -> list[list[Any]]:
-        """Its keys lie on a coarser grid than its queries, which no map shows."""
+        """[]: its keys are on a coarser grid than its queries, which no map shows."""
         return []
 
     def layers(self) -> list[list[nn.Module]]:
@@ -229,7 +229,7 @@ class CvT(nn.Module):
         choose_attention(self.attentions(), backend)
 
     def fuse(self) -> None:
-        """Put every batch norm into the convolution before it, for inference; the answers stay, up to rounding.
+        """Put every batch norm into the convolution before it, for inference; answers stay the same, up to rounding.
 
         This cannot be undone, and the names of the weights change: save them before. Raises UserError in training mode.
         """

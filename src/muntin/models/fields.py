@@ -1,13 +1,13 @@
-"""What a model's config may hold: declared by the type of each field, checked where a model is built.
+"""What a model's config may hold: the type of each field declares it, and it is checked where a model is built.
 
 - `bool`: True or False. `Literal`: one of its names. `X | None`: also None.
 - `int`: a whole number from 1 to LARGEST. `float`: a number from 0 to LARGEST. `Within` sets other limits.
 - A size with `Axes`: one whole number an axis. All sizes of a config have as many axes as its first one.
-- `tuple[X, ...]`: one X a stage, at most 8. All such fields have as many entries as the first one, and numbers keep the
-  upper limit of X in all, too. `Stages` sets other limits.
+- `tuple[X, ...]`: one X a stage, at most 8. All such fields have as many entries as the first one, and the upper limit
+  of X holds for all entries together, too. `Stages` sets other limits.
 
-The limits are far above every model there is: a config may come from a stranger's file, and must not keep a machine
-busy for hours. The text under a field of a config is what `--help` shows.
+The limits are far above every existing model: a config may come from anybody's file, and must not keep a machine busy
+for hours. The text under a field of a config is what `--help` shows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LONGEST_SIDE = 1 << 11
 
 @dataclass
 class Shape:
-    """What all sizes and all tuples of stages of a config have in common, as far as its fields have been read."""
+    """What all sizes and all tuples of stages of a config have in common, as far as its fields were read."""
 
     axes: int | None = None
     stages: int | None = None
@@ -110,7 +110,7 @@ def check_fields(config: Any) -> None:
 
 
 def check_field(name: str, value: Any, kind: Any, shape: Shape) -> None:
-    """Raise UserError for a value that is not what a type declares; `shape` then knows what there was to learn."""
+    """Raise UserError for a value that is not what a type declares; `shape` remembers its axes and stages."""
     if needed := _needed(value, kind, shape):
         if get_origin(kind) is Literal:
             raise unknown(name, str(value), get_args(kind))
@@ -142,7 +142,7 @@ def _needed(value: Any, kind: Any, shape: Shape) -> str:
 
 
 def _limited(kind: Any) -> tuple[Any, Limits | None]:
-    """A type without its limits, and these, or else the usual ones."""
+    """A type without its limits, and these limits or the usual ones."""
     if get_origin(kind) is Annotated:
         kind, limits = get_args(kind)
         return kind, limits

@@ -119,10 +119,10 @@ class ViT(nn.Module):
         choose_attention(self.attentions(), backend)
 
     def adopt(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
-        """Compute as the code that the weights come from, where no tensor tells how. Returns what changed, in words.
+        """Adopt the settings of the weights that no tensor tells. Returns a sentence for what changed.
 
-        settings: fields of the config. GELU and the way to resize positions are taken over; of the others only the
-        heads concern the backbone. Raises UserError for weights of another number of heads.
+        settings: fields of the config. GELU and the way to resize positions are taken over; of the others, only heads
+        concern the backbone. Raises UserError for weights with another number of heads.
         """
         if (heads := settings.get("heads", self.config.heads)) != self.config.heads:
             raise UserError(
@@ -177,7 +177,7 @@ class ViT(nn.Module):
             raise UserError("the readout 'mean_norm' has no representation layer; set representation to 0")
 
     def _stem(self) -> tuple[nn.Module, int, int]:
-        """What sees the picture before the patches do, its channels and its stride: nothing, but in hybrids."""
+        """The network between the picture and the patches, its channels and its stride: none, except in hybrids."""
         return nn.Identity(), self.config.in_chans, 1
 
     def _drop_path_rates(self, rate: float) -> list[float]:

@@ -42,9 +42,9 @@ def attend(
 
 
 def key_bias(mask: Tensor) -> Tensor:
-    """Bias of `attend` that hides padding: (B, M), True where there is a key -> (B, 1, 1, M).
+    """The bias of `attend` that hides padding: (B, M), True for a real key -> (B, 1, 1, M).
 
-    -10,000 is BERT's number: its exponential is 0 in every type, and a row that has no keys at all stays finite.
+    -10,000 is BERT's number: its exponential is 0 in every type, and a row without any key stays finite.
     """
     return torch.where(mask, 0.0, HIDDEN)[:, None, None]
 

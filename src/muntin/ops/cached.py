@@ -1,4 +1,4 @@
-"""Tensors that follow from sizes alone, made once; and the context in which numbers must not be rounded."""
+"""Tensors that follow from sizes alone, made once; and a context in which numbers are not rounded."""
 
 from __future__ import annotations
 

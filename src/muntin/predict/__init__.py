@@ -1,4 +1,4 @@
-"""Asking a trained model about files."""
+"""Asks a trained model about files."""
 
 from .predictor import Predictions as Predictions
 from .predictor import Predictor as Predictor

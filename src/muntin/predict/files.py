@@ -1,4 +1,4 @@
-"""From what a user types to pictures, and where drawings of them go."""
+"""Finds the pictures that a user names, and names the files for drawings of them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from muntin.errors import UserError
 
 
 class Picture(NamedTuple):
-    """A picture not read yet. `read` raises UserError, naming the file, when it is none."""
+    """A picture not read yet. `read` raises UserError, naming the file, if it is no picture."""
 
     name: str
     read: Callable[[], Sample]
 
 
 def find_pictures(places: Iterable[str | Path], read: Callable[[str], Sample]) -> list[Picture]:
-    """Files as they are, folders searched in depth, globs (`**` too) expanded; sorted within a place, none twice.
+    """Take files as they are, search folders in depth, expand globs (`**` too); sorted within a place, none twice.
 
-    A file named in full is taken whatever its ending; in folders and globs the ending decides. "digits" is the
+    A file that is named in full is taken whatever its ending; in folders and globs the ending decides. "digits" is the
     built-in held-out set (a folder of that name is "./digits"). read: makes a sample of a file, as a model's inputs do.
-    Raises UserError for a place that is not there or that has no pictures.
+    Raises UserError for a place that does not exist or has no pictures.
     """
     found: dict[str, Picture] = {}
     for place in map(str, places):
@@ -36,10 +36,10 @@ def find_pictures(places: Iterable[str | Path], read: Callable[[str], Sample]) -
 
 
 def drawn_file(folder: Path, name: str, taken: set[Path]) -> Path:
-    """Where the drawing of the picture `name` goes: `folder/<stem>.png`, numbered when that is taken.
+    """The file for the drawing of the picture `name`: `folder/<stem>.png`, numbered if that is taken.
 
-    `taken` holds resolved paths, and gets this one: the pictures themselves, which are never written over, and
-    earlier drawings.
+    taken: resolved paths of the pictures themselves, which are never written over, and of earlier drawings; gets this
+    one.
     """
     stem, number = Path(name).stem, 1
     file = folder / f"{stem}.png"

@@ -1,4 +1,4 @@
-"""A saved model asked about files, folders and globs."""
+"""A saved model that answers about files, folders and globs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Predictions:
 
 
 class Predictor:
-    """A saved model with its inputs and class names, ready to be asked.
+    """A saved model with its inputs and class names.
 
     >>> Predictor.load("runs/first").predict(["photos", "one.jpg"]).found[0].label
     """
@@ -45,7 +45,7 @@ class Predictor:
 
     @classmethod
     def load(cls, place: str | Path, device: torch.device | str = "cpu") -> Predictor:
-        """From a run folder or a model folder. Raises UserError where `load_model` does."""
+        """Load a run folder or a model folder. Raises UserError where `load_model` does."""
         return cls(load_model(place), device)
 
     def predict(
@@ -79,7 +79,7 @@ class Predictor:
         return to_device(self.task.answer(to_device(batch, self.device)), torch.device("cpu"))
 
     def _read(self, pictures: list[Picture], first: int, skipped: dict[str, str]) -> list[tuple[Image.Image, Sample]]:
-        """Picture and prepared sample of those that can be read; the others are added to `skipped`.
+        """The picture and prepared sample of each picture that can be read; the others are added to `skipped`.
 
         first: number of the first of them among all that are asked about. What is random in an answer, such as a mask,
         follows from a picture's number.

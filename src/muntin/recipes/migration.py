@@ -1,7 +1,7 @@
-"""recipe.json as muntin wrote it before files said their format: turned into the second format, and its hash.
+"""Reads recipe.json as muntin wrote it before files named their format: turns it into the second format, and hashes it.
 
-There the task was a word, with the groups `loss`, `masking` and `distillation` beside it for whatever task read them;
-fields of the models' configs stood among those of `model`, further ones as a JSON text in `model.fields`; `inputs` were
+There the task was a word, with the groups `loss`, `masking` and `distillation` beside it for any task that read them.
+Fields of the models' configs stood among those of `model`, further ones as a JSON text in `model.fields`. `inputs` were
 called `preprocess`.
 """
 
@@ -115,7 +115,7 @@ CONFIG = ("patch", "dim", "dims", "depth", "depths", "heads", "window", "pretrai
 
 
 def migrated(old: dict[str, Any], place: str) -> dict[str, Any]:
-    """The values of the second format; those that had no effect, such as masks of a classification, are left out.
+    """Turn the values into the second format; those without effect, such as masks of a classification, are left out.
 
     Raises UserError for fields that the first format did not have.
     """
@@ -140,7 +140,7 @@ def first_hash(old: dict[str, Any]) -> str:
 
 
 def _task_fields(old: dict[str, Any]) -> dict[str, Any]:
-    """What the old task read of its groups."""
+    """What the old task used of its groups."""
     loss = {"loss": old["loss"]} if "loss" in old else {}
     teaching = {"imitate" if name == "kind" else name: value for name, value in old.get("distillation", {}).items()}
     read = {"classification": loss, "distillation": loss | teaching, "simmim": old.get("masking", {})}
@@ -183,7 +183,7 @@ def _leaves(old: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _typed_as(default: Any, value: Any) -> Any:
-    """A whole number as the float that it stood for, also in a list."""
+    """Turn a whole number into the float that it stood for, also in a list."""
     if isinstance(default, list) and isinstance(value, list):
         return [_typed_as(default[0], each) for each in value] if default else value
     return float(value) if isinstance(default, float) and type(value) is int else value

@@ -29,9 +29,9 @@ def differences(first: Recipe, second: Recipe) -> list[str]:
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256, in hex, of every value but those of `MAY_CHANGE`: equal where one run may go on as the other.
+    """SHA-256, in hex, of every value except those of `MAY_CHANGE`: equal if one run may continue as the other.
 
-    Defaults do not count: a version of muntin that has one field more goes on with runs of one that had not.
+    Defaults do not count: a version of muntin with one field more continues runs of a version without it.
     """
     leaves = _leaves(from_json(to_json(recipe)), defaults=False)  # 5 where a float is meant becomes 5.0
     decisive = {name: value for name, value in leaves.items() if name not in MAY_CHANGE}

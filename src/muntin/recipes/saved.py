@@ -1,4 +1,4 @@
-"""A recipe as JSON, whole: what stands in a run folder and can be run again."""
+"""A complete recipe as JSON: what a run folder holds, and what can be run again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMAT = "muntin recipe/2"  # the first format had no name
 
 
 def to_json(recipe: Recipe) -> str:
-    """Every value of the recipe as JSON; `from_json` reads it back to an equal Recipe."""
+    """Write every value of the recipe as JSON; `from_json` reads it back to an equal Recipe."""
     return json.dumps({"format": FORMAT} | dataclasses.asdict(recipe), indent=2) + "\n"
 
 
@@ -40,7 +40,7 @@ def read_recipe(path: str | Path) -> Recipe:
 
 
 def read_text(path: str | Path) -> tuple[str, str]:
-    """What the recipe.json of a run folder holds, or such a file itself, and which file that is."""
+    """The text of the recipe.json of a run folder, or of such a file itself, and the path of the file."""
     path = Path(path)
     file = path / "recipe.json" if path.is_dir() else path
     if not file.is_file():
@@ -52,7 +52,7 @@ def read_text(path: str | Path) -> tuple[str, str]:
 
 
 def values_of(text: str, place: str) -> dict[str, Any]:
-    """The JSON object of a recipe, as it is written, of a format that can be read."""
+    """The JSON object of a recipe, as written. Raises UserError unless its format can be read."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers of 5,000 digits, and lists nested 100,000 deep
@@ -70,5 +70,5 @@ def values_of(text: str, place: str) -> dict[str, Any]:
 
 
 def is_first(values: dict[str, Any]) -> bool:
-    """Whether a recipe is of the first format, whose files say none."""
+    """Whether a recipe has the first format, whose files name none."""
     return "format" not in values

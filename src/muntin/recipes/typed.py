@@ -1,4 +1,4 @@
-"""Plain values, as JSON has them, turned into what dataclasses declare."""
+"""Turns plain values, as JSON has them, into what dataclasses declare."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def field_types(group: type) -> dict[str, Any]:
 
 
 def typed(kind: Any, value: Any, name: str, place: str) -> Any:
-    """`value` turned into the type `kind`. `name` is the field's full name, `place` where the value stands.
+    """Turn `value` into the type `kind`. `name` is the field's full name, `place` the file that holds the value.
 
-    Raises UserError for a value of another type, and for a field that a group has not (with the nearest name) or lacks.
+    Raises UserError for a value of another type, and for a field that a group does not have (with the nearest name) or
+    lacks.
     """
     if kind is TaskChoice:
         return _group(_tagged(CHOICES, value, name, place), value, name, place)

@@ -1,7 +1,7 @@
 """What a trained model does inside: amplitudes through depth, position bias, attention of one query.
 
-Works on any backbone (`models.Backbone`); what it cannot show gives no maps. Each function looks without touching:
-evaluation mode, no gradients, every module's training flag put back.
+It works on any backbone (`models.Backbone`); what a backbone cannot show gives no maps. Each function changes nothing:
+it uses evaluation mode without gradients, and restores every module's training flag.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ def position_bias(backbone: Any) -> list[BiasMap]:
 def attention(backbone: Any, image: Tensor, cell: Size | None = None, level: int = 0) -> list[AttentionMap]:
     """What the query at `cell` in stage `level` (0 = finest) attends to, in the first block and in another one.
 
-    The other one is the first with shifted windows, or where all look at the same cells, the last block. Kinds of
-    mixing that cannot show it give no map.
+    The other one is the first with shifted windows or, if all attend to the same cells, the last block. Kinds of mixing
+    that cannot show it give no map.
 
-    image (C, *S), normalised. cell: row and column on that stage's grid; left out, the middle, where plain windows
+    image (C, *S), normalised. cell: row and column on that stage's grid; by default the middle, where plain windows
     meet.
     """
     stages = backbone.looked_at()

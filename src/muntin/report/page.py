@@ -33,9 +33,9 @@ class _Section:
 
 
 class Page:
-    """A report, written from top to bottom: what is added goes into the section begun last (or above all sections).
+    """A report, written from top to bottom: additions go into the latest section (or above all sections).
 
-    All text is escaped; only markup made by this room (`Html`) is taken as markup.
+    All text is escaped; only markup made by this room (`Html`) counts as markup.
     """
 
     def __init__(self, title: str, subtitle: str = ""):
@@ -62,7 +62,7 @@ class Page:
                 self.add(element("p", None, paragraph.strip()))
 
     def figure(self, body: Html, caption: str) -> None:
-        """Add a numbered figure; the caption explains what one sees."""
+        """Add a numbered figure; the caption explains what it shows."""
         self._figures += 1
         number = element("b", None, f"Figure {self._figures}.")
         self.add(element("figure", None, body, element("figcaption", None, number, " ", caption)))

@@ -1,4 +1,4 @@
-"""What happens with a recipe: it is checked, resolved, built, trained, measured and reported."""
+"""Runs recipes: checks, resolves, builds, trains, measures and reports."""
 
 from .run import check as check
 from .run import run as run

@@ -1,4 +1,4 @@
-"""From a resolved recipe to the objects that train."""
+"""Builds the objects that train from a resolved recipe."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .trained import load_trained
 
 
 class Parts(NamedTuple):
-    """What a recipe stands for."""
+    """The objects that a recipe describes."""
 
     task: Any  # a `Task`, on the device
     train: Loader
@@ -41,11 +41,11 @@ class Parts(NamedTuple):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """() where the task needs no labels."""
+        """The names of the classes; () if the task needs no labels."""
         return self.train.source.classes
 
     def list_bad_files(self, out: Path) -> None:
-        """Keep lists of samples that cannot be read in `out`, from now on; those already there count."""
+        """List samples that cannot be read in files in `out`, from now on; those already listed there count."""
         self.train.bad.list_in(out / "bad_files.txt")
         if self.val:
             self.val.bad.list_in(out / "bad_val_files.txt")
@@ -59,7 +59,7 @@ class Chosen:
         self.loaded = ""  # what became of the tensors of the weights
 
     def classifier(self, num_classes: int) -> Classifier:
-        """With fresh weights drawn from the global generator, then the recipe's weights loaded into it."""
+        """Make the classifier: fresh weights from the global generator, then the recipe's weights."""
         choice, inputs = self._recipe.model, self._recipe.inputs
         fields = {"in_chans": len(inputs.mean), **choice.config, **for_pictures(choice, inputs)}
         model = catalog.build_classifier(choice.name, num_classes, fields, choice.drop_path_rate, choice.dropout)
@@ -77,7 +77,9 @@ class Chosen:
 
 
 def build(recipe: Recipe, device: torch.device) -> Parts:
-    """Task and data. Raises UserError for everything in the recipe that cannot work, before anything is written."""
+    """Build task and data. Raises UserError for everything in the recipe that cannot work, before anything is
+    written.
+    """
     source, held_out = _sources(recipe)
     models = Chosen(recipe)
     with torch.random.fork_rng(devices=[]):

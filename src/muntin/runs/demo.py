@@ -31,9 +31,9 @@ SHORT = Schedule(kind="cosine", epochs=1, warmup_epochs=0, min_lr=1e-5)  # the "
 
 
 def run_demo(out: str | Path = "runs/demo", *, overwrite: bool = False, quiet: bool = False) -> dict[str, Any]:
-    """Run the demo into the folder `out`; its summary, as in summary.json (shares are fractions).
+    """Run the demo into the folder `out`. Returns its summary, as in summary.json (shares are fractions).
 
-    Raises UserError when `out` exists, unless it is a run to overwrite.
+    Raises UserError if `out` exists, unless it is a run to overwrite.
     """
     recipes = digits_simmim(), digits_finetune()
     with silence(quiet), threads(recipes[0].training.threads), locked(Path(out)):
@@ -41,7 +41,7 @@ def run_demo(out: str | Path = "runs/demo", *, overwrite: bool = False, quiet: b
 
 
 def tell(pretraining: Recipe, finetuning: Recipe, out: Path, overwrite: bool = False) -> dict[str, Any]:
-    """The story with given recipes: `pretraining` is SimMIM on digits, `finetuning` starts from its weights."""
+    """Run the story with given recipes: `pretraining` is SimMIM on digits, `finetuning` starts from its weights."""
     check_folder(out, resume=False, overwrite=overwrite)
     open_folder(out, finetuning)
     clock = _Clock()
@@ -100,7 +100,7 @@ def _v1(recipe: Recipe) -> Recipe:
 
 
 def _few_labels(recipe: Recipe) -> Recipe:
-    """For the few updates of few labels: more epochs and a higher rate, found by measuring, the same for both."""
+    """For few updates with few labels: more epochs and a higher rate, found by measuring, the same for both."""
     return replace(
         recipe,
         data=replace(recipe.data, labels_per_class=LABELS_PER_CLASS),
@@ -137,7 +137,7 @@ def _scale(recipe: Recipe) -> dict[str, Any]:
 
 
 class _Clock:
-    """Says which part begins, and how long each took."""
+    """Prints which part begins, and how long each took."""
 
     def __init__(self) -> None:
         self.started = time.perf_counter()

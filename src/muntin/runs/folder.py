@@ -1,4 +1,4 @@
-"""The folder that a run leaves: whether it may be used, how it begins, how a model goes into it."""
+"""The folder of a run: whether it may be used, how it begins, how a model goes into it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOOKED_AT = 100_000  # pictures whose names tell whether the data is the same; o
 
 
 def check_place(out: Path) -> None:
-    """Raise UserError where no folder `out` can be."""
+    """Raise UserError if no folder `out` can be there."""
     if not out.name or out.name == "..":
         raise UserError(f"'{out}' is no folder of its own; choose another --out, such as runs/first")
     blocked = next((place for place in out.parents if place.exists()), None)
@@ -54,7 +54,7 @@ def check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def check_same(recipe: Recipe, out: Path) -> None:
-    """Raise UserError where a recipe to resume differs from the one in `out` in more than `MAY_CHANGE`."""
+    """Raise UserError if a recipe to resume differs from the one in `out` in more than `MAY_CHANGE`."""
     changed = [name for name in differences(recipe, read_recipe(out)) if name not in MAY_CHANGE]
     if changed:
         raise UserError(
@@ -64,14 +64,14 @@ def check_same(recipe: Recipe, out: Path) -> None:
 
 
 def write_data(parts: Parts, out: Path) -> None:
-    """Note in data.json which pictures and classes a run is about to be trained and measured on."""
+    """Write to data.json which pictures and classes a run will be trained and measured on."""
     write_json(out / "data.json", _data(parts))
 
 
 def check_same_data(parts: Parts, out: Path) -> None:
-    """Raise UserError where pictures, labels or classes are no longer those that `out` was started with.
+    """Raise UserError if pictures, labels or classes differ from those that `out` was started with.
 
-    The same files with other contents are not noticed.
+    It does not notice the same files with other contents.
     """
     try:
         before = json.loads((out / "data.json").read_text(encoding="utf-8"))
@@ -90,7 +90,7 @@ def check_same_data(parts: Parts, out: Path) -> None:
 
 
 def settle(out: Path) -> None:
-    """Clean up after a run that was killed while it replaced another one: as `new_run` would have done."""
+    """Clean up after a run that was killed while it replaced another one, as `new_run` would have done."""
     old = _waiting(out)
     if not (old / "recipe.json").is_file():  # nothing of ours waits there
         return
@@ -102,7 +102,7 @@ def settle(out: Path) -> None:
 
 
 def open_folder(out: Path, recipe: Recipe) -> None:
-    """Make `out` anew, in the place of what was there, with recipe.json and environment.json."""
+    """Create `out`, replacing what was there, with recipe.json and environment.json."""
     if out.exists():
         shutil.rmtree(out)
     try:
@@ -114,9 +114,10 @@ def open_folder(out: Path, recipe: Recipe) -> None:
 
 
 def read_choice(out: Path) -> Choice:
-    """Where the run in `out` began to use tuned code; it goes on so, also on another processor or with another table.
+    """Where the run in `out` uses tuned code. A resumed run does the same, also on another processor or with another
+    table.
 
-    Raises UserError where environment.json is damaged.
+    Raises UserError if environment.json is damaged.
     """
     try:
         values = json.loads((out / "environment.json").read_text(encoding="utf-8"))
@@ -129,10 +130,11 @@ def read_choice(out: Path) -> Choice:
 
 @contextlib.contextmanager
 def new_run(out: Path, recipe: Recipe) -> Iterator[Callable[[], None]]:
-    """`out` made anew for the run inside. If that fails before its first checkpoint, `out` is as it was before.
+    """Make `out` anew for the run inside. If that run fails before its first checkpoint, `out` is as it was before.
 
-    An older run waits beside it under a hidden name. It goes when the run inside is over, or when what is yielded is
-    called while there is a checkpoint. Where `out` was free, RunError and Ctrl-C leave the folder, to be looked at.
+    An older run waits beside it under a hidden name. It is deleted when the run inside is over, or when the yielded
+    function is called while there is a checkpoint. If `out` was free, RunError and Ctrl-C leave the folder for
+    inspection.
     """
     checkpoints, old = out / "checkpoints", _waiting(out)
 
@@ -159,7 +161,7 @@ def new_run(out: Path, recipe: Recipe) -> Iterator[Callable[[], None]]:
 
 
 def save_task(task: Any, recipe: Recipe, folder: Path) -> None:
-    """The model of a task for use and for fine-tuning, with class names and inputs."""
+    """Save the model of a task for use and for fine-tuning, with class names and inputs."""
     model = task.keeps()
     save_model(
         folder,
@@ -177,7 +179,7 @@ def write_json(file: Path, values: dict[str, Any]) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """To the disk, now: a checkpoint that outlives a power cut is of no use without the recipe."""
+    """Write to the disk now: a checkpoint that survives a power cut is useless without the recipe."""
     try:
         with file.open("w", encoding="utf-8") as stream:
             stream.write(text)

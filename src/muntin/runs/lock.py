@@ -1,4 +1,4 @@
-"""One run at a time in a folder: a lock beside it, which falls open when the process that holds it is gone."""
+"""One run at a time in a folder: a lock beside it, which opens when the process that holds it has ended."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _held: set[Path] = set()  # by this process, to which the system would give them
 def locked(out: Path) -> Iterator[None]:
     """Inside, no other process is in a `locked(out)`, on this machine or one that shares the file system.
 
-    The lock is a file beside `out`, `.NAME.lock`, locked with `lockf`, which the system undoes when the process ends,
-    however it ends, and which forked workers do not inherit. Where the file system has no locks, the process and
-    machine named in the file count: it is taken over when they are gone from this machine. Folders above `out` that
-    had to be made are removed again if still empty.
+    The lock is a file beside `out`, `.NAME.lock`, locked with `lockf`. The system removes the lock when the process
+    ends, for whatever reason, and forked workers do not inherit it. If the file system has no locks, the process and
+    machine named in the file count: a process of this machine that has ended loses it. Folders above `out` that had to
+    be made are removed again if still empty.
 
-    Raises UserError when another process holds it, and when nothing can be written there.
+    Raises UserError if another process holds it, and if nothing can be written there.
     """
     place = out.resolve()
     file = place.with_name(f".{place.name}.lock")
@@ -96,7 +96,7 @@ def _lock(handle: int) -> None:
 
 
 def _sign(handle: int, file: Path) -> None:
-    """Say in the file who holds it; a disk without room for that is left without the file."""
+    """Write into the file who holds it; on a disk without space the file stays empty."""
     try:
         os.ftruncate(handle, 0)
         os.lseek(handle, 0, os.SEEK_SET)
@@ -112,7 +112,7 @@ def _signature() -> dict[str, Any]:
 
 
 def _read(handle: int) -> dict[str, Any]:
-    """Who signed a lock file; {} where nobody did."""
+    """Who signed a lock file; {} if nobody did."""
     try:
         holder = json.loads(os.read(handle, SIGNATURE_LIMIT))
     except ValueError:
@@ -121,7 +121,7 @@ def _read(handle: int) -> dict[str, Any]:
 
 
 def _is_gone(holder: dict[str, Any]) -> bool:
-    """Whether the holder was a process of this machine that is no longer there; its number may be another's now."""
+    """Whether the holder was a process of this machine that has ended; another process may have its number now."""
     if holder.get("host") != socket.gethostname():
         return False
     try:

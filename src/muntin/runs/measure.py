@@ -11,7 +11,7 @@ from muntin.engine.evaluate import evaluate
 def measure(task: nn.Module, val: Loader) -> dict[str, float]:
     """The metrics of the task's own meter; each sample counts once.
 
-    "left_out" is the number of samples that cannot be read, where there are some.
+    "left_out" is the number of samples that cannot be read, if there are some.
     """
     measured = evaluate(task, val)
     left_out = len(val.source) - measured.samples

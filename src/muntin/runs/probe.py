@@ -1,4 +1,4 @@
-"""A look at the first samples before a run writes anything: can they be read, does the model take them?"""
+"""Tries the first samples before a run writes anything: can they be read, does the model accept them?"""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .build import Parts
 
 
 def probe(parts: Parts, device: torch.device, number_format: precision.Precision) -> None:
-    """Read a first batch of each part of the data and take one sample of each through the task.
+    """Read a first batch of each part of the data and put one sample of each through the task.
 
-    Raises UserError on every process when one cannot, so that none is left waiting. Draws no random number of the
-    global generators, and changes nothing but that the task is in eval mode.
+    Raises UserError on every process if one fails, so that none keeps waiting. Draws no random number of the global
+    generators; its only change is that the task is in eval mode.
     """
     failure, task = None, parts.task.eval()
     try:

@@ -56,14 +56,14 @@ def _tiles(task: Any, summary: dict[str, Any]) -> list[Tile]:
 
 
 def add_answers(page: Page, task: Any, source: Source, recipe: Recipe) -> None:
-    """What the task answers to samples of the source."""
+    """Add what the task answers to samples of the source."""
     kind = task.answers
     loader = _loader(task, source, recipe, of_answers.most(kind))
     of_answers.add(page, kind, answers(task, loader), loader.source, task, recipe.inputs)
 
 
 def add_insides(page: Page, tasks: dict[str, Any], source: Source, recipe: Recipe) -> None:
-    """Attention over a picture and position bias of the last task's model; amplitudes of all."""
+    """Add attention over a picture and position bias of the last task's model, and amplitudes of all."""
     backbones: dict[str, nn.Module] = {name: task.parts()["backbone"] for name, task in tasks.items()}
     task, backbone = list(tasks.values())[-1], list(backbones.values())[-1]
     batch = next(iter(_loader(task, source, recipe, INSIDE).epoch(0)))
@@ -79,7 +79,7 @@ def add_insides(page: Page, tasks: dict[str, Any], source: Source, recipe: Recip
 
 
 def _loader(task: Any, source: Source, recipe: Recipe, most: int) -> Loader:
-    """At most so many samples, evenly spread, as in evaluation; those that cannot be read are left out."""
+    """At most this many samples, evenly spread, as in evaluation; those that cannot be read are left out."""
     thinned = Subset(source, range(0, len(source), -(-len(source) // most)))
     return Loader(
         thinned,

@@ -1,4 +1,4 @@
-"""Whether a recipe says enough to start, and the model of its weights where it names none."""
+"""Checks whether a recipe says enough to start, and finds the model of its weights if it names none."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from muntin.weights.load import weights_file
 
 
 def resolve(recipe: Recipe) -> Recipe:
-    """The recipe with a model, its weights' own where it names none, but for what the recipe sets itself.
+    """The recipe with a model. Without a name it is the weights' own, changed by what the recipe sets itself.
 
-    Mean and std come with weights of other channels than ImageNet's; the scale of the log-CPB with those of a Swin V2.
-    Raises UserError where data, weights or model are missing, and where the weights' channels are not the pictures'.
+    Weights with other channels than ImageNet's bring mean and std; those of a Swin V2 bring the scale of the log-CPB.
+    Raises UserError if data, weights or model are missing, and if the weights' channels are not those of the pictures.
     """
     model = recipe.model
     if not recipe.data.path:
@@ -47,20 +47,20 @@ def resolve(recipe: Recipe) -> Recipe:
 
 
 def with_own_model(model: ModelChoice) -> ModelChoice:
-    """The choice with the model of its weights, where it has weights and names no model."""
+    """The choice with the model of its weights, if it has weights and names no model."""
     saved = None if model.name or not model.weights else _saved(model)
     return _named(model, saved) if saved else model
 
 
 def _named(model: ModelChoice, saved: dict[str, Any]) -> ModelChoice:
-    """The choice with the saved model, if it names none, but for what it sets itself."""
+    """The choice with the saved model, if it names none, changed by what it sets itself."""
     return model if model.name else replace(model, name=saved["model"], config={**_differing(saved), **model.config})
 
 
 def resolve_again(recipe: Recipe, begun: Recipe) -> Recipe:
-    """The recipe for going on with a run that began as `begun`, with what its weights told then.
+    """The recipe for a resumed run that began as `begun`, with what its weights told then.
 
-    The weights are not looked at, and may be gone: the run's checkpoints hold all that was taken from them.
+    The weights are not read, and may be deleted: the run's checkpoints hold everything that came from them.
     """
     model, told = recipe.model, begun.model
     if not model.weights:
@@ -74,8 +74,8 @@ def resolve_again(recipe: Recipe, begun: Recipe) -> Recipe:
 
 
 def with_settings(recipe: Recipe, backbone: Backbone) -> Recipe:
-    """The recipe with what the weights decided and no tensor of a checkpoint holds, such as the scale of a V2's log-CPB
-    and a ViT's GELU.
+    """The recipe with the settings that the weights decided and no tensor of a checkpoint holds, such as the scale
+    of a V2's log-CPB and a ViT's GELU.
     """
     model = recipe.model
     if not model.weights:
@@ -87,7 +87,7 @@ def with_settings(recipe: Recipe, backbone: Backbone) -> Recipe:
 
 
 def check_adopted(model: ModelChoice, backbone: Backbone) -> None:
-    """What weights decide must not be asked for otherwise: the model would compute something else than is said."""
+    """Raise UserError if the recipe asks for another value of a field that the weights decide."""
     for name in catalog.entry(model.name).family.decided:
         asked, told = model.config.get(name), getattr(backbone.config, name)
         if asked is not None and asked != told:
@@ -95,14 +95,14 @@ def check_adopted(model: ModelChoice, backbone: Backbone) -> None:
 
 
 def for_pictures(model: ModelChoice, inputs: Inputs) -> dict[str, Any]:
-    """Learned positions are learned for the cells of the recipe's own pictures, unless it sets them."""
+    """The size of learned positions for the recipe's pictures, unless the recipe sets it."""
     config = catalog.build_config(model.name, model.config)
     fields = catalog.entry(model.name).family.for_pictures(config, inputs.image_size)
     return {name: value for name, value in fields.items() if name not in model.config}
 
 
 def _saved(model: ModelChoice) -> dict[str, Any] | None:
-    """What config.json says beside the weights. With a model named it may be missing: a bare file has none."""
+    """What config.json beside the weights says. If a model is named it may be missing: a bare file has none."""
     file = weights_file(model.weights)
     try:
         saved = read_config(file)
@@ -117,7 +117,7 @@ def _saved(model: ModelChoice) -> dict[str, Any] | None:
 
 
 def _pictures(recipe: Recipe, saved: dict[str, Any]) -> Inputs:
-    """The recipe's inputs. Weights of other channels bring mean and std where it has ImageNet's."""
+    """The recipe's inputs. Weights with other channels bring mean and std if the recipe has ImageNet's."""
     chosen, channels = recipe.inputs, saved["config"].get("in_chans", 3)
     if channels == len(chosen.mean):
         return chosen
@@ -147,8 +147,8 @@ def _differing(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_trained(model: ModelChoice, inputs: Inputs, saved: dict[str, Any]) -> ModelChoice:
-    """The choice with what its weights need to stay what they are in it: a Swin V2 that gets other windows than in its
-    training keeps those as the scale of its log-CPB.
+    """The choice with the fields that its weights need to keep their meaning: a Swin V2 that gets windows other than
+    in its training keeps the old ones as the scale of its log-CPB.
     """
     entry, before = catalog.entry(model.name), catalog.entry(saved["model"])
     if before.family is not entry.family:

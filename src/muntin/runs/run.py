@@ -49,13 +49,13 @@ from .resolve import resolve, resolve_again, with_settings
 def run(
     recipe: Recipe, out: str | Path, *, resume: bool = False, overwrite: bool = False, quiet: bool = False
 ) -> dict[str, Any]:
-    """Train by a recipe into the folder `out`; the summary, as in its summary.json.
+    """Train by a recipe into the folder `out`. Returns the summary, as in its summary.json.
 
-    resume: go on from the newest checkpoint in `out`; the recipe must be the one saved there, up to what changes no
-    number. overwrite: replace the run that is there. quiet: print nothing.
-    Under torchrun every process calls it and gets the summary; process 0 writes.
+    resume: continue from the newest checkpoint in `out`; the recipe must be the one saved there, except for fields that
+    change no number. overwrite: replace the run that is there. quiet: print nothing. Under torchrun every process calls
+    it and gets the summary; process 0 writes.
 
-    Raises UserError for what cannot work; `out` is then as it was, or not there.
+    Raises UserError for what cannot work; `out` is then as before, or does not exist.
     """
     with silence(quiet), threads(recipe.training.threads):
         finished = carry_out(recipe, Path(out), resume=resume, overwrite=overwrite)
@@ -65,7 +65,7 @@ def run(
 
 
 def check(recipe: Recipe) -> Recipe:
-    """The recipe as it would run, after all the checks of a start but those of its folder; writes nothing.
+    """Resolve the recipe and run all checks of a start except those of its folder. Writes nothing.
 
     Raises UserError for what cannot work.
     """
@@ -75,14 +75,14 @@ def check(recipe: Recipe) -> Recipe:
 
 @contextlib.contextmanager
 def silence(wanted: bool) -> Iterator[None]:
-    """Nothing is printed inside, where that is wanted."""
+    """Inside, nothing is printed, if that is wanted."""
     with contextlib.redirect_stdout(io.StringIO()) if wanted else contextlib.nullcontext():
         yield
 
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """That many CPU threads inside, for evaluation and reports too; 0: as many as before."""
+    """Inside, torch uses this many CPU threads, for evaluation and reports too; 0: as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -101,7 +101,9 @@ class Finished(NamedTuple):
 
 
 def carry_out(recipe: Recipe, out: Path, *, resume: bool = False, overwrite: bool = False) -> Finished:
-    """What `run` does, up to its closing words. Returns the trained task, its data, its history and its summary."""
+    """Do everything that `run` does, except its closing words. Returns the trained task, its data, its history and
+    its summary.
+    """
     start, device = time.perf_counter(), parallel.setup()
     with terminable(), _lost_process(), _alone_in(out), _tuned_code(out, resume):
         check_folder(out, resume=resume, overwrite=overwrite)
@@ -126,7 +128,7 @@ def carry_out(recipe: Recipe, out: Path, *, resume: bool = False, overwrite: boo
 
 @contextlib.contextmanager
 def _alone_in(out: Path) -> Iterator[None]:
-    """No other run is in `out` meanwhile; what one that was killed left half-done is settled. Process 0 sees to it."""
+    """Inside, no other run is in `out`; process 0 locks it and cleans up after a run that was killed."""
     check_place(out)
     with contextlib.ExitStack() as stack:
         failure = None
@@ -142,7 +144,7 @@ def _alone_in(out: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _tuned_code(out: Path, resume: bool) -> Iterator[None]:
-    """Every process uses tuned code where process 0 does, and a run that goes on where it did before."""
+    """Inside, every process uses tuned code where process 0 does, and a resumed run where it did before."""
     mine = read_choice(out) if resume else choice.in_use()
     with choice.use(parallel.gather(mine)[0]):
         yield
@@ -157,7 +159,7 @@ def _prepare(recipe: Recipe, device: torch.device) -> tuple[Recipe, Parts]:
 
 
 def _prepare_again(recipe: Recipe, device: torch.device, out: Path) -> tuple[Recipe, Parts]:
-    """The same for going on with the run in `out`, whose checkpoint takes the place of weights to start from."""
+    """The same for resuming the run in `out`: its checkpoint replaces weights to start from."""
     recipe = resolve_again(recipe, read_recipe(out))
     check_same(recipe, out)
     parts = build(replace(recipe, model=replace(recipe.model, weights="", class_map="")), device)
@@ -195,7 +197,7 @@ def _fit(recipe: Recipe, parts: Parts, out: Path, resume: bool) -> FitResult:
 
 @contextlib.contextmanager
 def _lost_process() -> Iterator[None]:
-    """One sentence for what torch raises when another process, of this run or of a loader, is gone."""
+    """Raise RunError with one sentence for torch's errors when another process of this run or of a loader has ended."""
     try:
         with lost_worker_said():
             yield

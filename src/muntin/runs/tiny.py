@@ -13,10 +13,10 @@ REPEATED = 256  # pictures of an epoch that repeats them: whole blocks of this m
 
 
 def tiny(recipe: Recipe) -> Recipe:
-    """A recipe with the same task, model family, augmentation, optimizer and schedule, and next to nothing to do.
+    """A recipe with the same task, model family, augmentation, optimizer and schedule, but with very little to compute.
 
-    Two epochs of `PICTURES` digits of 32 x 32 pixels, for the family's small model.
-    What needs weights and has none starts from scratch, and a teacher that is missing is an untrained one.
+    It has two epochs of `PICTURES` digits of 32 x 32 pixels, and the family's small model. If weights are needed and
+    missing, it starts from scratch; a missing teacher is an untrained one.
     """
     schedule, training = recipe.schedule, recipe.training
     return replace(
@@ -39,7 +39,7 @@ def tiny(recipe: Recipe) -> Recipe:
 
 
 def _model(choice: ModelChoice) -> ModelChoice:
-    """The small model, with what the choice sets beside sizes."""
+    """The small model, with the choice's fields that are not sizes."""
     name = choice.name or "swin_v2_tiny_window8"
     family = catalog.entry(name).family
     small = family.small_form(catalog.build_config(name, choice.config))

@@ -14,8 +14,10 @@ from muntin.weights.load import weights_file
 
 
 def load_trained(weights: str, name: str, num_classes: int, in_chans: int, option: str, *, seed: int) -> Trained:
-    """A `Load` of `tasks.task`. A model folder or run folder tells its model, its classes and its inputs; a bare file
-    needs a name. Fresh weights are drawn from `seed`, so that every process has the same.
+    """Load a trained network: a `Load` of `tasks.task`.
+
+    A model folder or run folder tells its model, its classes and its inputs; a bare file needs a name. Fresh weights
+    are drawn from `seed`, so that every process has the same.
     """
     if weights and config_beside(weights_file(weights)) is not None:
         saved = load_model(weights)

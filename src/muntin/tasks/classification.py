@@ -50,7 +50,7 @@ class Classifier(nn.Module):
         return self.backbone(x)  # type: ignore[operator]
 
     def answering(self) -> dict[str, Any]:
-        """The task that this model answers, see `Task.answering`."""
+        """What the model answers as a task, see `Task.answering`."""
         return {"kind": ClassificationChoice.kind}
 
     def parts(self) -> dict[str, nn.Module]:
@@ -89,10 +89,10 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Each class a yes or no of its own, mean over batch and classes: (B, K) with (B,) or (B, K) -> scalar, in fp32.
+    """Binary cross-entropy for each class, mean over batch and classes: (B, K) with (B,) or (B, K) -> scalar, in fp32.
 
-    Whatever is above 0 in a target counts as 1 (DeiT III; the official training loop): both classes of a mixed picture
-    are there, however much of each. Smoothed targets would make every class a yes and must not come here.
+    Every target above 0 counts as 1 (DeiT III; the official training loop): both classes of a mixed picture are
+    present, whatever their shares. Smoothed targets would make every class present and are not allowed.
     """
     if target.ndim == 1:
         target = F.one_hot(target, logits.shape[1])
@@ -126,14 +126,14 @@ class Classification(nn.Module):
 
     @staticmethod
     def kept(models: Models, num_classes: int) -> Classifier:
-        """An empty module of what `keeps` gives."""
+        """An empty module of the kind that `keeps` gives."""
         return models.classifier(num_classes)
 
     @classmethod
     def for_answering(
         cls, kept: Classifier, fields: Mapping[str, Any], inputs: Inputs | None, classes: tuple[str, ...]
     ) -> Classification:
-        """The task of a saved classifier."""
+        """Make the task of a saved classifier."""
         return cls(kept, classes=classes)
 
     def forward(self, batch: Batch) -> Losses:
@@ -144,12 +144,12 @@ class Classification(nn.Module):
         return Losses({self.loss: torch.stack(losses).mean()})
 
     def logits(self, batch: Batch) -> tuple[Tensor, ...]:
-        """What is judged: the logits (B, K) of every head in training, the model's one answer in evaluation."""
+        """The logits that are judged: those of every head (B, K) in training, the model's one answer in evaluation."""
         by_head = self.model.by_head(batch.inputs["image"])
         return by_head if self.training else (mean_logits(by_head),)
 
     def label_loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """The loss of one head's logits (B, K) against what the batch says is there."""
+        """The loss of one head's logits (B, K) against the targets of the batch."""
         target = batch.target
         return LOSSES[self.loss](logits, target["soft"] if "soft" in target else target["label"])
 
@@ -194,7 +194,7 @@ class Classification(nn.Module):
 
 
 def check_targets(loss: Loss, augment: Augment) -> None:
-    """Raise UserError for smoothed targets of a loss that takes every share of a class for a yes."""
+    """Raise UserError for smoothed targets with a loss that counts every target above 0 as present."""
     if loss == "binary_cross_entropy" and augment.smoothing:
         raise UserError(
             f"binary_cross_entropy counts every class with a share above 0 as present, and smoothing "
@@ -204,7 +204,7 @@ def check_targets(loss: Loss, augment: Augment) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationChoice:
-    """Classes, learnt from labels."""
+    """Learn classes from labels."""
 
     kind: Literal["classification"] = field(default="classification", init=False)
     loss: Loss = "cross_entropy"

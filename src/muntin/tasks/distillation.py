@@ -55,17 +55,19 @@ class Distillation(Classification):
     """Classification with a teacher: (1 - alpha) * loss against the labels + alpha * imitate(student, teacher).
 
     teacher: any module from pictures (B, C, H, W), as the student gets them, to logits (B, K). It is put into eval mode
-    and frozen, here and for good. It is a companion: it moves with the task (`.to(device)`) and is otherwise no part of
-    it: not in its parameters, its state dict, its copies.
+    and frozen, for good. It is a companion: it moves with the task (`.to(device)`) but is in none of its parameters,
+    state dict and copies.
+
     imitate: what the student's logits learn from the teacher's, `hard_distillation` or a `partial` of
     `soft_distillation`. token: whether a head of its own does so, the distillation head of a `DistilledReadout`;
     otherwise the one head learns both. alpha: weight of the teacher, in [0, 1]. loss, classes: as in `Classification`.
-    taught_by: who the teacher is, in words.
+    taught_by: the name of the teacher, in words.
 
-    The teacher sees the very pictures that the student sees, mixed and erased. In evaluation mode the student has one
-    answer, and both terms judge it.
-    Raises UserError where `token` and the student's readout do not fit, and where a teacher shares weights with the
-    student; at the first batch where the teacher has other classes.
+    The teacher sees the same pictures as the student, mixed and erased. In evaluation mode the student has one answer,
+    and both terms judge it.
+
+    Raises UserError if `token` and the student's readout do not fit, and if a teacher shares weights with the student;
+    at the first batch if the teacher has other classes.
     """
 
     def __init__(
@@ -125,14 +127,15 @@ class Distillation(Classification):
         return super()._apply(fn, recurse)
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
-        """Memory for a student of the meta device; the teacher moves and keeps its weights."""
+        """Allocate memory for a student on the meta device; the teacher moves and keeps its weights."""
         self.model.to_empty(device=device, recurse=recurse)
         self.teacher.to(device)
         return self
 
 
 class Renormalised(nn.Module):
-    """A network for pictures of another normalisation: it gets what it was trained on, (B, C, H, W) on its own scale.
+    """A network for pictures of another normalisation: it gets the pictures on the scale of its own training, (B, C, H,
+    W).
 
     given, own: mean and standard deviation, one value a channel each: those of the pictures, and of the network.
     """
@@ -152,7 +155,7 @@ class Renormalised(nn.Module):
 
 
 def _check_token(model: Classifier, token: bool) -> None:
-    """A distillation head must be there where it is to learn, and must learn where it is there."""
+    """Raise UserError if the distillation head is missing where it should learn, or is there and would not learn."""
     distilled = len(model.readout.heads()) > 1
     if token and not distilled:
         raise UserError(
@@ -168,7 +171,7 @@ def _check_token(model: Classifier, token: bool) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationChoice:
-    """Classes, learnt from labels and from a teacher."""
+    """Learn classes from labels and from a teacher."""
 
     kind: Literal["distillation"] = field(default="distillation", init=False)
     loss: Loss = "cross_entropy"
@@ -207,15 +210,15 @@ class DistillationChoice:
         check_targets(self.loss, augment)
 
     def tiny(self) -> DistillationChoice:
-        """The choice for a trial: a teacher that is missing is an untrained one."""
+        """The choice for a trial: a missing teacher is an untrained one."""
         return replace(self, teacher=self.teacher or TINY_TEACHER, untrained_teacher=True)
 
     def build(self, models: Models, about: About, load: Load) -> Distillation:
-        """The task with the chosen student, and the teacher on its own scale of pixels.
+        """Build the task with the chosen student, and the teacher on its own scale of pixels.
 
         A model folder or run folder tells the teacher's classes and normalisation. A bare file needs a model's name and
-        counts as trained on the recipe's normalisation. The size of the pictures is the student's.
-        Raises UserError where nobody is named, where classes or channels differ, and where weights do not fit.
+        counts as trained on the recipe's normalisation. The size of the pictures is the student's. Raises UserError if
+        no teacher is named, if classes or channels differ, and if weights do not fit.
         """
         student = models.classifier(len(about.classes))
         teacher, taught_by = self._find_teacher(about, load)
@@ -263,7 +266,9 @@ class DistillationChoice:
 
 
 def _check_classes(theirs: tuple[str, ...] | None, ours: tuple[str, ...], place: str) -> None:
-    """The same names in the same order; a converted teacher whose classes are mere numbers needs as many."""
+    """Raise UserError unless the names are the same in the same order; a converted teacher whose classes are only
+    numbers needs the same count.
+    """
     if theirs is None:
         return
     if len(theirs) != len(ours):

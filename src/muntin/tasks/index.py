@@ -1,4 +1,4 @@
-"""Every task there is: what a recipe may choose, and what a model folder can answer."""
+"""All tasks: what a recipe may choose, and what a model folder can answer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CHOICES: dict[str, type[TaskChoice]] = {
 
 
 def kept(fields: Mapping[str, Any], models: Models, num_classes: int) -> nn.Module:
-    """An empty module of what a model folder of this task holds."""
+    """An empty module of the kind that a model folder of this task holds."""
     return _task(fields).kept(models, num_classes)
 
 
 def for_answering(kept: nn.Module, fields: Mapping[str, Any], inputs: Inputs | None, classes: tuple[str, ...]) -> Task:
-    """The task of what a model folder holds, ready to answer. fields: as `Task.answering()` gave them.
+    """Make the task of a model folder, ready to answer. fields: as `Task.answering()` gave them.
 
     Raises UserError for an unknown kind, and for fields that the task does not have.
     """

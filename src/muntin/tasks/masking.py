@@ -16,7 +16,7 @@ class MaskGenerator:
     """Hides ceil(ratio * cells) of the cells of `mask_patch` pixels, drawn at random.
 
     image_size: (H, W), or (T, H, W) of clips. model_patch: pixels per token of the model. One number stands for every
-    axis. Raises `UserError` where the cells do not divide the picture, or the tokens the cells.
+    axis. Raises `UserError` if the cells do not divide the picture, or the tokens the cells.
     """
 
     def __init__(
@@ -52,5 +52,5 @@ class MaskGenerator:
         return torch.from_numpy(mask)
 
     def prepare(self, sample: Sample, rng: np.random.Generator, training: bool) -> Sample:
-        """A task's `prepare`: adds inputs["mask"], drawn in training and in evaluation alike."""
+        """A task's `prepare`: adds inputs["mask"], drawn in training and in evaluation."""
         return sample._replace(inputs=sample.inputs | {"mask": self(rng)})

@@ -76,14 +76,14 @@ class SimMIM(nn.Module):
 
     @staticmethod
     def kept(models: Models, num_classes: int) -> SimMIM:
-        """An empty module of what `keeps` gives."""
+        """An empty module of the kind that `keeps` gives."""
         return SimMIM(models.classifier(0).backbone)
 
     @staticmethod
     def for_answering(
         kept: SimMIM, fields: Mapping[str, Any], inputs: Inputs | None, classes: tuple[str, ...]
     ) -> SimMIM:
-        """The saved task, with masks as it was trained on."""
+        """Make the task again from what was saved, with the masks of its training."""
         choice = SimMIMChoice(**{name: value for name, value in fields.items() if name != "kind"})
         kept.normalised_target = choice.target_window
         kept.masks = choice.masks(kept.backbone, inputs) if inputs else None
@@ -180,7 +180,7 @@ class SimMIM(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class SimMIMChoice:
-    """Masked pixels, learnt without labels."""
+    """Learn to predict masked pixels, without labels."""
 
     kind: Literal["simmim"] = field(default="simmim", init=False)
     mask_patch: int = 32
@@ -205,14 +205,14 @@ class SimMIMChoice:
     task: ClassVar[type] = SimMIM
 
     def check(self, augment: Augment) -> None:
-        """Every augmentation of pictures will do; mixing them is refused where it would take place."""
+        """Accept every augmentation of pictures; mixing them is refused where it would take place."""
 
     def tiny(self) -> SimMIMChoice:
         """The choice for pictures of 32 x 32 pixels."""
         return replace(self, mask_patch=8, target_window=min(self.target_window, 7))
 
     def build(self, models: Models, about: About, load: Load) -> SimMIM:
-        """The task with the chosen backbone; the norm of its readout goes before the decoder."""
+        """Build the task with the chosen backbone; the norm of its readout goes before the decoder."""
         model = models.classifier(0)
         task = SimMIM(model.backbone, self.target_window, masks=self.masks(model.backbone, about.inputs))
         task.norm.load_state_dict(model.readout.norm.state_dict())
@@ -220,12 +220,12 @@ class SimMIMChoice:
         return task
 
     def masks(self, backbone: Backbone, inputs: Inputs) -> MaskGenerator:
-        """The masks of pictures as this backbone gets them."""
+        """The masks for pictures as this backbone gets them."""
         return MaskGenerator(inputs.image_size, self.mask_patch, backbone.strides[0], self.mask_ratio)
 
 
 def _check_divides(size: tuple[int, ...], stride: tuple[int, ...], model: str) -> None:
-    """SimMIM's decoder paints whole cells of the coarsest level."""
+    """Raise UserError unless the coarsest cells divide the picture: SimMIM's decoder predicts whole cells."""
     if any(side % cell for side, cell in zip(size, stride)):
         given, needed = " x ".join(map(str, size)), sides(stride)
         raise UserError(f"image_size is {given}; SimMIM with {model} needs multiples of {needed} pixels")

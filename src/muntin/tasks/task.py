@@ -1,4 +1,4 @@
-"""The contract between what is learnt and everything that trains, measures, asks, shows and saves it."""
+"""The contract between a task and everything that trains, measures, asks, shows and saves it."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Task(Protocol):
     collate: Collate
 
     def losses(self, batch: Batch) -> Losses:
-        """What training minimises."""
+        """The losses that training minimises."""
 
     def answer(self, batch: Batch) -> Any:
-        """What the task says of a batch, with what its meter needs of the loss."""
+        """The task's answer to a batch, with what its meter needs of the loss."""
 
     def meter(self) -> Meter:
         """A fresh measure of answers."""
@@ -59,16 +59,18 @@ class Task(Protocol):
         """All layers from input to output; a group shares one depth."""
 
     def parts(self) -> dict[str, nn.Module]:
-        """Parts by the names that learning-rate factors and freezing know them by, "backbone" among them."""
+        """Parts by name, for learning-rate factors and freezing; "backbone" is one of them."""
 
     def companions(self) -> dict[str, nn.Module]:
         """Frozen modules beside the task, such as a teacher: they move with it and are in no state dict."""
 
     def keeps(self) -> nn.Module:
-        """What a model folder holds."""
+        """The module that a model folder holds."""
 
     def answering(self) -> dict[str, Any]:
-        """What `for_answering` needs beside the kept module to make the task again, as JSON values; "kind" names it."""
+        """What `for_answering` needs besides the kept module to make the task again, as JSON values; "kind" names
+        it.
+        """
 
     def initialise(self) -> None:
         """Fresh weights for every parameter."""
@@ -77,13 +79,13 @@ class Task(Protocol):
         """Names of own parameters that do not decay."""
 
     def opening(self) -> list[str]:
-        """Lines for the start of a run, such as who teaches."""
+        """Lines for the start of a run, such as the name of the teacher."""
 
     def closing(self, summary: Mapping[str, Any]) -> str:
         """The result in words, from the numbers of summary.json."""
 
     def then(self, run: str, data: str, inputs: Inputs) -> str:
-        """The command to try after a run in this folder on this data."""
+        """The next command to try after a run in this folder on this data."""
 
 
 class Companions(dict[str, nn.Module]):
@@ -94,7 +96,7 @@ class Companions(dict[str, nn.Module]):
 
 
 class About(NamedTuple):
-    """What a task is built for, beside its own choice."""
+    """What a task is built for, besides its own choice."""
 
     recipe: str  # its name, for messages
     classes: tuple[str, ...]  # of the data; () where it is read without labels
@@ -109,11 +111,11 @@ class Models(Protocol):
         """In the catalog."""
 
     def classifier(self, num_classes: int) -> Any:
-        """A `Classifier`; of no classes it gives pooled features."""
+        """Make a `Classifier`; without classes it gives pooled features."""
 
 
 class Trained(NamedTuple):
-    """A network that somebody trained before."""
+    """A network that was trained before."""
 
     module: nn.Module
     name: str  # in the catalog
@@ -122,18 +124,18 @@ class Trained(NamedTuple):
 
 
 class Load(Protocol):
-    """Finds trained networks, such as teachers. Raises UserError with the reason where there is none."""
+    """Finds trained networks, such as teachers. Raises UserError with the reason if there is none."""
 
     def __call__(self, weights: str, name: str, num_classes: int, in_chans: int, option: str) -> Trained:
-        """weights: a run folder, a model folder or a file; empty for fresh weights. name: of the catalog, which a bare
-        file needs; option: what gives it on the command line, for messages. num_classes, in_chans: of a network whose
-        folder does not say them.
+        """weights: a run folder, a model folder or a file; empty for fresh weights. name: of the catalog, needed by
+        a bare file; option: the flag that gives it on the command line, for messages. num_classes, in_chans: of a
+        network whose folder does not say them.
         """
 
 
 class TaskChoice(Protocol):
-    """What a recipe says about its task: a frozen dataclass in the task's file, whose other fields the command line
-    shows.
+    """What a recipe says about its task: a frozen dataclass in the task's file. The command line shows its other
+    fields.
     """
 
     @property
@@ -144,10 +146,10 @@ class TaskChoice(Protocol):
     task: ClassVar[type]  # of what `build` gives
 
     def check(self, augment: Augment) -> None:
-        """Raise UserError where the task cannot learn from pictures that are changed so."""
+        """Raise UserError if the task cannot learn from pictures that are changed in this way."""
 
     def tiny(self) -> Any:
         """The choice for a trial on pictures of 32 x 32 pixels."""
 
     def build(self, models: Models, about: About, load: Load) -> Any:
-        """The `Task`. Raises UserError for what cannot work."""
+        """Build the `Task`. Raises UserError for what cannot work."""

@@ -1,4 +1,4 @@
-"""Weights made for another window, size or set of classes: the Python of the verb `muntin adapt`."""
+"""Adapts weights to another window, size or set of classes: the Python of the verb `muntin adapt`."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def adapt(
     model: str = "",
     overwrite: bool = False,
 ) -> LoadReport:
-    """Write the classifier at `source` to the model folder `out`, made for something else than it was trained for.
+    """Write the classifier at `source` to the model folder `out`, adapted to something other than its training.
 
     window: tokens, side or height and width; bias tables are resized by `rule` ("auto": geometric for SimMIM's files,
-    bicubic for others), a log-CPB keeps the scale it was trained on. image_size: pixels, of its preprocessing, and of
-    an absolute embedding where it has one. num_classes: a head of zeros, to be trained. class_map: file with the rows
-    of the old head that the new classes take. in_chans: input channels. freeze_bias: the log-CPB as a plain table.
-    model: as in `convert`. Returns what became of every tensor. Raises UserError with nothing written.
+    bicubic for others), a log-CPB keeps the scale it was trained on. image_size: pixels, of its inputs, and of an
+    absolute embedding if it has one. num_classes: a head of zeros, to be trained. class_map: file with the rows of the
+    old head that the new classes take. in_chans: input channels. freeze_bias: the log-CPB as a plain table. model: as
+    in `convert`. Returns what became of every tensor. Raises UserError with nothing written.
     """
     source, out = Path(source), Path(out)
     if (window, image_size, num_classes, in_chans, class_map, freeze_bias) == (None, None, None, None, None, False):

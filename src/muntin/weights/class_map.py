@@ -10,11 +10,11 @@ LARGEST = 1_000_000  # bytes; the official list has 6 kB
 
 
 def read_class_map(file: str | Path) -> tuple[int, ...]:
-    """The rows of a head that its new classes take, in their order: whole numbers from 0, one a line or
-    apart by other white space.
+    """Read the rows of a head that the new classes take, in their order: whole numbers from 0, one a line or separated
+    by other white space.
 
-    Raises UserError for a file that is not there or holds anything else. Whether the head has these rows, and whether
-    there are as many as classes, is for whoever uses them to check.
+    Raises UserError for a file that does not exist or holds anything else. The caller checks whether the head has these
+    rows, and whether there are as many as classes.
     """
     file = Path(file)
     try:

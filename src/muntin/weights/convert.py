@@ -1,4 +1,4 @@
-"""Weights rewritten under another project's names: the Python of the verb `muntin convert`."""
+"""Writes weights under another project's names: the Python of the verb `muntin convert`."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def convert(
 
 
 def _transformers_configs(known: Identified, config: Any, beside: Described) -> dict[str, Mapping[str, Any]]:
-    """The files beside the weights in a folder of transformers. Raises UserError for what they cannot say."""
+    """The files beside the weights in a folder of transformers. Raises UserError for what they cannot express."""
     family, kind = known.told.family, known.told.kind
     if family.transformers is None:
         raise UserError(f"transformers has no {family.title}; write another layout")
@@ -84,7 +84,7 @@ def _transformers_configs(known: Identified, config: Any, beside: Described) -> 
 
 
 def _check_written(known: Identified, layout: str, out: Path) -> None:
-    """Raise UserError for a layout that the family does not have, and a file that the layout is not kept in."""
+    """Raise UserError for a layout that the family does not have, and for a file type that the layout does not use."""
     files = known.told.family.files
     if layout not in files.layouts:
         raise UserError(f"{known.named.name} has no {layout} layout; choose one of {', '.join(files.layouts)}")
@@ -96,7 +96,7 @@ def _check_written(known: Identified, layout: str, out: Path) -> None:
 
 
 def _report(known: Identified, notes: tuple[str, ...]) -> LoadReport:
-    """The account of a renaming: everything is taken, follows from sizes, or was left aside."""
+    """The account of a renaming: every tensor is taken, follows from sizes, or was left aside."""
     found = known.found
     remade = {key: why for key, why in found.dropped.items() if why.startswith("follow")}
     dropped = {key: why for key, why in found.dropped.items() if key not in remade}

@@ -69,7 +69,8 @@ def create_backbone(
 def as_published(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """What the published training of a variant fixed, such as the scale of a position bias.
 
-    Weights under this name that do not tell it most likely have it, also where a model is used otherwise than trained.
+    Weights under this name that do not tell it most likely have it, even if the model is used otherwise than it was
+    trained.
     """
     known = entry(name)
     config = build_config(name, {k: v for k, v in overrides.items() if k not in known.family.in_use})
@@ -77,6 +78,6 @@ def as_published(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _log(weights: str | Path, report: LoadReport, changed: bool) -> None:
-    """A warning where the model now computes by something that had to be assumed."""
+    """Log a warning if the model now computes with a setting that was assumed."""
     guessed = changed and any("assumed" in note for note in report.notes)
     logger.log(logging.WARNING if guessed else logging.INFO, "%s: %s", weights, report)

@@ -1,8 +1,8 @@
-"""The tensors of a checkpoint made for another window, resolution, number of classes or number of input channels.
+"""Makes the tensors of a checkpoint fit another window, resolution, number of classes or number of input channels.
 
-Names are ours throughout: whose they were is a matter of renaming (`swin.py`, `vit.py`, ...). A position bias of Swin
-V2 needs nothing for another window; its network gives values for any. Positions on a grid, those of Swin and of ViT,
-are resized by `ops.resample.resize_grid`; positions of tokens before the grid stay as they are.
+All names are ours; renaming is done elsewhere (`swin.py`, `vit.py`, ...). A position bias of Swin V2 needs nothing for
+another window, because its network gives values for any. Positions on a grid, those of Swin and of ViT, are resized by
+`ops.resample.resize_grid`; positions of tokens before the grid do not change.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def fit(
     rule: Rule,
     told: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Change]:
-    """The bias tables, position embedding and patch kernels of `state` that `wanted` has in another shape, resized.
+    """Resize the bias tables, position embedding and patch kernels of `state` that have another shape in `wanted`.
 
-    wanted: tensors of the model, of which the shapes count. family, config: of the model. told: fields that the state's
-    file tells, such as its windows, which count as square where it does not, and the way to resize positions. What
-    differs in any other way, such as in its heads, is left out.
+    wanted: tensors of the model; only their shapes count. family, config: of the model. told: fields that the state's
+    file tells, such as its windows (square if it does not tell) and the way to resize positions. What differs in any
+    other way, such as in its heads, is left out.
     """
     changes = {}
     resample: Resample = told.get("position_resample", "bicubic")
@@ -70,7 +70,7 @@ def fit(
 
 
 def _fit_table(table: Tensor, tables: BiasTables, old: Size | None, new: Size, rule: Rule) -> Change:
-    """A bias table for another window; the one that it was made for is square where it is not known."""
+    """A bias table for another window; the window that it was made for is square if it is not known."""
     old = old or square_window(table[: len(table) - tables.last_rows])
     unit = "window" if tables.option == "window" else "tokens"
     resized = resize_table(table, new, rule, old, tables.last_rows)
@@ -126,9 +126,9 @@ def square_window(table: Tensor) -> Size:
 def _geometric(old: int, new: int) -> Tensor:
     """From values at the offsets of one side of a window to those of another: (2 * new - 1, 2 * old - 1).
 
-    As the official code (SimMIM, utils.py, remap_pretrained_keys_swin) with scipy's interp2d, which is gone since: the
-    old offsets lie at 0, +-1, +-(1 + q), +-(1 + q + q^2), ... and the new ones at whole numbers. q puts the last old
-    offset on the last new one where 1.01 <= q <= 1.5 can; new offsets beyond it take the value at the edge.
+    As the official code (SimMIM, utils.py, remap_pretrained_keys_swin) with scipy's interp2d, which scipy has removed:
+    the old offsets lie at 0, +-1, +-(1 + q), +-(1 + q + q^2), ... and the new ones at whole numbers. q puts the last
+    old offset on the last new one where 1.01 <= q <= 1.5 can; new offsets beyond it take the value at the edge.
     """
     if 2 * old - 1 < 4:
         raise UserError(
@@ -211,9 +211,9 @@ def zero_head(state: Mapping[str, Tensor], classes: int) -> dict[str, Tensor]:
 def adapt_channels(weight: Tensor, in_chans: int) -> Tensor:
     """Patch kernels for other input channels: (dim, c, *patch) -> (dim, in_chans, *patch).
 
-    Channels are dealt out in turn. Fewer than before: each new channel sums the old ones it gets (1: their sum, as in
+    Channels are assigned in turn. Fewer than before: each new channel sums the old ones it gets (1: their sum, as in
     timm). More: each old channel is shared equally by the new ones that repeat it (6: R/2, G/2, B/2, R/2, G/2, B/2, as
-    in timm; 4: R/2, G, B, R/2). So a picture whose channels are all alike embeds as before, for every number of
+    in timm; 4: R/2, G, B, R/2). So a picture whose channels are all equal embeds as before, for every number of
     channels; timm's repeat with the factor 3/in_chans keeps that only for multiples of 3.
     """
     if in_chans < 1:

@@ -1,7 +1,8 @@
-"""Model folders: config.json and model.safetensors, all that is needed to build a model and prepare its pictures.
+"""Model folders: config.json and model.safetensors, everything that is needed to build a model and prepare its
+pictures.
 
-config.json records size and SHA-256 of the weights, and a checksum of itself (`files.sums`), so that a changed
-byte in either is found when the folder is loaded. Folders of earlier formats are read too: `_migrated`.
+config.json records size and SHA-256 of the weights, and a checksum of itself (`files.sums`), so that a changed byte in
+either is found when the folder is loaded. Folders of earlier formats are read too: `_migrated`.
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ def save_model(
     inputs: Mapping[str, Any],
     task: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write config.json and model.safetensors: all that is needed to build the model and to prepare its pictures.
+    """Write config.json and model.safetensors: everything that is needed to build the model and to prepare its
+    pictures.
 
-    kind: "classifier", "simmim" or "backbone" (alone, or with norms of its levels).
-    inputs: how the model is fed, `Inputs.to_dict()`; {} where nobody knows.
-    task: what it answers, `Task.answering()`; default: what its kind does with the defaults of its task.
-    A folder that is there keeps its other files; a crash leaves the old model in it or the new one, never a mixture.
+    kind: "classifier", "simmim" or "backbone" (alone, or with norms of its levels). inputs: how the model is fed,
+    `Inputs.to_dict()`; {} if unknown. task: what it answers, `Task.answering()`; default: what its kind answers with
+    the defaults of its task. An existing folder keeps its other files; a crash leaves the old model in it or the new
+    one, never a mixture.
     """
     backbone: nn.Module = model.backbone  # type: ignore[assignment]
     found = entry(name)
@@ -68,7 +70,7 @@ def save_model(
 
 
 class Saved(NamedTuple):
-    """A model with what belongs to it, as a model folder holds it."""
+    """A model with everything that a model folder holds beside it."""
 
     model: Any  # an nn.Module that some task keeps: with `backbone`, `kind` and `answering()`
     name: str  # in the catalog
@@ -86,7 +88,7 @@ class Saved(NamedTuple):
         return self.task or self.model.answering()
 
     def fed(self) -> Inputs:
-        """The inputs as an object. Raises UserError where nobody knows them."""
+        """The inputs as an object. Raises UserError if they are unknown."""
         if not self.inputs:
             raise UserError(f"this {self.name} says nothing of its pictures (size, mean, std); save it with its inputs")
         return inputs_from(self.inputs)
@@ -95,7 +97,7 @@ class Saved(NamedTuple):
 def load_model(folder: str | Path) -> Saved:
     """Build the model that a model folder or run folder holds, in eval mode.
 
-    Raises UserError for a folder without one, a backbone alone, and a config that contradicts its weights.
+    Raises UserError for a folder without a model, for a backbone alone, and for a config that contradicts its weights.
     """
     config = read_config(folder)
     if not config["task"]:
@@ -116,7 +118,7 @@ def load_model(folder: str | Path) -> Saved:
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """config.json of a model folder or run folder, checked."""
+    """Read and check the config.json of a model folder or run folder."""
     weights = weights_file(folder)
     path, config = weights.with_name(CONFIG), config_beside(weights)
     if config is None:
@@ -145,8 +147,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def _migrated(config: dict[str, Any]) -> dict[str, Any]:
-    """A description as the present format has it: the two before it called the inputs `preprocess`, of pictures
-    alone, and named no task.
+    """Turn a description into the present format. The two formats before it called the inputs `preprocess`, knew
+    only pictures, and named no task.
     """
     if config.get("format") not in FORMATS_BEFORE:
         return config
@@ -156,7 +158,7 @@ def _migrated(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_classes(tensors: Mapping[str, Tensor], classes: tuple[str, ...]) -> None:
-    """Raise UserError unless there is a name for every class of the head, where there is a head."""
+    """Raise UserError unless there is a name for every class of the head, if there is a head."""
     head = tensors.get("readout.head.weight")
     if head is not None and len(head) != len(classes):
         raise UserError(f"the model has {len(head)} classes, but {len(classes)} class names were given")

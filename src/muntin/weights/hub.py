@@ -1,7 +1,7 @@
-"""Models in the shape of the Hugging Face Hub: a folder or repository of config.json, model.safetensors and README.md.
+"""Models in the form of the Hugging Face Hub: a folder or repository of config.json, model.safetensors and README.md.
 
-The folder is a model folder (`saved`) with a card beside it, so whatever takes a model folder takes it too. Only these
-three files are ever sent or fetched.
+The folder is a model folder (`weights.folder`) with a card beside it, so everything that takes a model folder takes it
+too. muntin sends and fetches only these three files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FILES = ("config.json", "model.safetensors", CARD)
 
 
 class Card(NamedTuple):
-    """What a model card says beyond what the model itself tells. Empty values are left out of its head."""
+    """What a model card says besides what the model itself tells. Empty values are left out of its head."""
 
     license: str = "apache-2.0"  # of the weights, in the Hub's words; they may have another than the code
     datasets: tuple[str, ...] = ()  # that the model was trained on, such as "imagenet-1k"
@@ -39,9 +39,9 @@ class Card(NamedTuple):
 def save_pretrained(model: Saved, folder: str | Path, *, card: Card | None = None) -> Path:
     """Write a Hub folder: config.json, model.safetensors and README.md; other files in it are kept.
 
-    model: with its catalog name, class names and inputs, as `load_model` and `from_pretrained` give it; for a
-    module of your own Saved(module, "swin_tiny", ("cat", "dog"), PictureInput().to_dict()). A `SimMIM` has no classes.
-    Raises UserError where these do not belong together.
+    model: with its catalog name, class names and inputs, as `load_model` and `from_pretrained` give it; for a module of
+    your own Saved(module, "swin_tiny", ("cat", "dog"), PictureInput().to_dict()). A `SimMIM` has no classes. Raises
+    UserError if these do not belong together.
     """
     folder = Path(folder)
     inputs_from(model.inputs)
@@ -57,10 +57,10 @@ def save_pretrained(model: Saved, folder: str | Path, *, card: Card | None = Non
 
 
 def from_pretrained(place: str | Path, *, revision: str | None = None) -> Saved:
-    """The classifier of a Hub folder, model folder or run folder, or of a Hub repository such as "owner/name".
+    """Load the model of a Hub folder, model folder or run folder, or of a Hub repository such as "owner/name".
 
     revision: branch, tag or commit of the repository; default: its main branch. Sizes and checksums are verified.
-    Raises UserError where there is none, and where the optional package huggingface_hub is needed and missing.
+    Raises UserError if there is no model, and if the optional package huggingface_hub is needed and missing.
     """
     if Path(place).exists():
         if revision is not None:
@@ -79,9 +79,10 @@ def from_pretrained(place: str | Path, *, revision: str | None = None) -> Saved:
 def push_to_hub(
     model: Saved, repository: str, *, card: Card | None = None, private: bool = False, message: str = ""
 ) -> str:
-    """`save_pretrained` into a Hub repository "owner/name", made where it is new; -> the address of the commit.
+    """`save_pretrained` into a Hub repository "owner/name", which is created if it is new. Returns the address of the
+    commit.
 
-    Log in first with `hf auth login`, or set HF_TOKEN. Raises UserError where the Hub refuses.
+    Log in first with `hf auth login`, or set HF_TOKEN. Raises UserError if the Hub refuses.
     """
     if not _is_repository(repository):
         raise UserError(f"'{repository}' is no Hub repository; give it as owner/name")
@@ -163,7 +164,7 @@ levels = backbone(pictures).levels  # (B, C, H, W), prepared as below
 
 
 def _as_text(name: str) -> str:
-    """A name as Markdown shows it: names come from folders and files of anybody, and are no markup."""
+    """A name as Markdown text: names come from folders and files of anybody, and are no markup."""
     return re.sub(r"([\\`*_<>\[\]|&#])", r"\\\1", " ".join(name.split()))
 
 

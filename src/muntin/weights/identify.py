@@ -1,4 +1,6 @@
-"""Which model the tensors of a file are: its sizes, read off their shapes, and the catalog's nearest name."""
+"""Finds out which model the tensors of a file are: the sizes that their shapes tell, and the nearest name in the
+catalog.
+"""
 
 from __future__ import annotations
 
@@ -58,10 +60,10 @@ class Identified(NamedTuple):
 
 
 def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Identified:
-    """Read the tensors of the file at `path`, with what lies beside it, and find out which model they are.
+    """Read the tensors of the file at `path`, with the config.json beside it, and find out which model they are.
 
-    name: of the catalog, for a file that fits several; default: as its config.json says, or else the nearest.
-    Raises UserError for tensors of no known layout and for those of no whole model.
+    name: of the catalog, for a file that fits several; default: as its config.json says, or else the nearest. Raises
+    UserError for tensors of no known layout and for those of no whole model.
     """
     config = None if config_beside(path) is None else read_config(path)
     found = read(tensors, _grid(config))
@@ -86,7 +88,9 @@ def identify(tensors: Mapping[str, Tensor], path: Path, name: str = "") -> Ident
 
 
 def architecture(found: Foreign) -> Architecture:
-    """Read the sizes off tensors under our names. Raises UserError where tensors that tell them are missing."""
+    """Read the sizes from the shapes of tensors under our names. Raises UserError if tensors that tell them are
+    missing.
+    """
     files = files_of(found.tensors)
     if files is None:
         raise UserError("these tensors are of a model that the catalog does not know; load them into it in Python")
@@ -121,7 +125,7 @@ def named(told: Architecture) -> Named:
 
 
 def as_named(told: Architecture, name: str) -> Named:
-    """The same with a name that was given. Raises UserError where it is of another family or other sizes."""
+    """The model with a given name. Raises UserError if it is of another family or has other sizes."""
     known = entry(name)
     if not _kin(told, known):
         raise UserError(f"{known.name} is a {known.family.title}, and the file holds a {told.family.title}")
@@ -160,7 +164,7 @@ def _kin(told: Architecture, known: Entry) -> bool:
 
 
 def _distance(told: Architecture, known: Entry) -> tuple[float, ...]:
-    """How far a catalog's model is from what the tensors tell: family, then sizes, then everything else."""
+    """How much a model of the catalog differs from what the tensors tell: family, then sizes, then everything else."""
     if not _kin(told, known):
         return (math.inf,)
     changes = _changes(told, known)

@@ -1,4 +1,4 @@
-"""What is this file? Layout, model, windows, classes and damage of a weights file, model folder, run or checkpoint."""
+"""What a weights file, model folder, run or checkpoint is: layout, model, windows, classes and damage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from muntin.weights.read import files_of
 
 @dataclasses.dataclass(kw_only=True)
 class Inspection:
-    """What a file holds, as far as it tells. None: it does not."""
+    """What a file holds, as far as it tells. None: it does not tell."""
 
     file: str
     bytes: int
@@ -47,9 +47,9 @@ class Inspection:
 
 
 def inspect(place: str | Path) -> Inspection:
-    """Look at a file, model folder, run folder or checkpoint, damaged or not. Nothing is unpickled or run.
+    """Look at a file, model folder, run folder or checkpoint, damaged or not. Unpickles and runs nothing.
 
-    Raises UserError where there is nothing to look at. Everything wrong with what is there is in `damage`.
+    Raises UserError if there is nothing to look at. `damage` lists everything that is wrong with it.
     """
     path = weights_file(place)
     if not path.is_file():  # a device or a pipe, which may never end

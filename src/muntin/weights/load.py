@@ -1,4 +1,4 @@
-"""From a weights file or folder into a model, with an account of every tensor."""
+"""Loads a weights file or folder into a model, with an account of every tensor."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def load_weights(
     """Load a file or folder into a classifier, strictly.
 
     A model without classes (pooled features) leaves the file's head aside.
-    replace_head: a head of other classes, or a pre-training file without one, is no error: the new head keeps its
-    fresh values, the old one is left aside. Mask token and decoder of SimMIM always are. All else must fit.
+    replace_head: a head of other classes, or a pre-training file without one, is no error: the new head keeps its fresh
+    values, the old one is left aside. Mask token and decoder of SimMIM always are. All else must fit.
     class_rows: rows of the file's head that the model's classes take, one each; none: all, as they are.
     resize: what to do with bias tables of another window, an absolute embedding of another resolution, and patch
-    kernels of other input channels. "": refuse. "auto": resize, tables by SimMIM's rule where the file is one of its
-    pre-training, by the bicubic rule elsewhere. "bicubic", "geometric": resize, tables by this rule.
-    assumed: fields of the config that count as told where neither file nor model tell them (`Family.trained`).
+    kernels of other input channels. "": refuse. "auto": resize, tables by SimMIM's rule for files of its pre-training,
+    by the bicubic rule for others. "bicubic", "geometric": resize, tables by this rule.
+    assumed: fields of the config that count as told if neither file nor model tells them (`Family.trained`).
     Raises UserError for a file that does not fit, before anything is loaded.
     """
     path = weights_file(weights)
@@ -110,9 +110,9 @@ def load_kept(model: nn.Module, folder: str | Path) -> LoadReport:
 
 
 def read_foreign(path: Path, backbone: nn.Module) -> Foreign:
-    """What a file holds under our names, and what config.json beside it tells.
+    """What a file holds under our names, and what the config.json beside it tells.
 
-    SimMIM keeps beside its backbone the norm that a classifier's readout has.
+    SimMIM stores beside its backbone the norm that a classifier's readout has.
     """
     tensors, family, config = read_tensors(path), family_of(backbone), backbone.config
     with _naming(path):
@@ -134,7 +134,9 @@ def _load(
     resize: Resize,
     assumed: Mapping[str, Any],
 ) -> LoadReport:
-    """Every tensor must find its place, but for those of the file under `aside` and those of the model in `fresh`."""
+    """Load strictly: every tensor must fit, except those of the file under `aside` and those of the model in
+    `fresh`.
+    """
     if resize not in ("", "auto", *RULES):
         raise unknown("resize", str(resize), ("auto", *RULES))
     own = model.state_dict()
@@ -178,7 +180,7 @@ def _load(
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Put the file before what is said about its tensors."""
+    """Inside, errors about tensors name the file first."""
     try:
         yield
     except UserError as error:
@@ -200,7 +202,7 @@ def _settings(backbone: nn.Module) -> dict[str, Any]:
 
 
 def _check_family(own: Mapping[str, Tensor], used: Mapping[str, Tensor], path: Path) -> None:
-    """Name a file of another family, or of another kind of the same one."""
+    """Raise UserError naming a file of another family, or of another kind of the same one."""
     held, needed = files_of(used), files_of(own)
     if used and held is not needed and held and needed:
         raise UserError(f"{path} holds a {held.title} and the model is a {needed.title}; give weights of its kind")
@@ -209,7 +211,7 @@ def _check_family(own: Mapping[str, Tensor], used: Mapping[str, Tensor], path: P
 
 
 def _check_fixed(family: Family, changes: Mapping[str, Change], path: Path) -> None:
-    """Some tables serve only the windows that they were computed for."""
+    """Raise UserError for tables that serve only the windows they were computed for."""
     tables = family.tables
     resized = next((change.why for change in changes.values() if tables and change.what == tables.option), None)
     if resized and tables and tables.fixed:

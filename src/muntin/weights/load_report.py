@@ -30,7 +30,7 @@ class LoadReport(NamedTuple):
         return "; ".join([f"{self.layout} layout: {', '.join(parts)}", *self.notes])
 
     def table(self) -> str:
-        """A line for every group of tensors that had the same fate for the same reason, aligned; then the notes."""
+        """One line for every group of tensors with the same fate for the same reason, aligned; then the notes."""
         rows = [row for fate, tensors in self._fates() for row in _rows(fate, tensors)]
         widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
         lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]]) for row in rows]

@@ -1,4 +1,4 @@
-"""Whose weights are these? The files of every family in the catalog behind the same two questions."""
+"""Finds out whose weights a file holds: the files of every family in the catalog answer the same two questions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from muntin.formats.layout import OURS_ALONE, Files, Foreign, clip_kernel
 
 
 def files_of(tensors: Mapping[str, Tensor]) -> Files | None:
-    """The files of the family that these names and shapes belong to; None if they belong to none."""
+    """The files of the family with these names and shapes; None if no family has them."""
     return next((files for files in FILES if files.recognise(tensors)), None)
 
 
 def read(tensors: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> Foreign:
-    """The tensors of a file under our names, and what else it tells.
+    """Read the tensors of a file under our names, and what else it tells.
 
     grid: tokens along each axis of position embeddings stored as a sequence, if they have so many; any other is square.
     Raises UserError for a file of no known layout, and for one with keys that its layout does not explain.
@@ -32,7 +32,7 @@ def read(tensors: Mapping[str, Tensor], grid: tuple[int, ...] | None = None) -> 
 
 
 def _check_clips(tensors: Mapping[str, Tensor]) -> None:
-    """Raise UserError for the weights of a model for clips that has the names of one for pictures."""
+    """Raise UserError for the weights of a clip model that has the names of a picture model."""
     key = clip_kernel(tensors)
     for files in FILES if key else ():
         if layout := files.recognise_names(tensors):

@@ -1,8 +1,8 @@
 """What `convert` and `adapt` have in common: the source that they read, and the model folder that they write.
 
-What a bare weights file does not tell, and its new home needs, is taken from here: ImageNet's mean and standard
-deviation (their average for one grey channel), the image size of the model's published training, numbered classes.
-The report says so.
+A bare weights file does not tell everything that a model folder needs. The rest is filled in here: ImageNet's mean and
+standard deviation (their average for one grey channel), the image size of the model's published training, numbered
+classes. The report says so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from muntin.weights.load import weights_file
 
 
 class Described(NamedTuple):
-    """What a model folder says beside its weights."""
+    """What a model folder says besides its weights."""
 
     classes: tuple[str, ...]
     inputs: dict[str, Any]
@@ -47,7 +47,7 @@ def check_free(out: Path, overwrite: bool, *, folder: bool) -> None:
 
 
 def check_all_known(path: Path, known: Identified) -> None:
-    """Raise UserError where the file leaves open what no tensor shows: windows, or heads of a size of one's own."""
+    """Raise UserError if the file leaves open what no tensor shows: windows, or the heads of an unpublished size."""
     named = known.named
     for field in named.open:
         what = known.told.family.hidden[field]
@@ -71,7 +71,7 @@ def numbered(classes: int) -> tuple[str, ...]:
 
 
 def described(known: Identified) -> Described:
-    """What config.json says, or what stands in for it."""
+    """What config.json says, or the values that replace it."""
     classes = known.classes or numbered(known.told.num_classes)
     if known.config and known.config["inputs"]:
         return Described(classes, inputs_from(known.config["inputs"]).to_dict(), ())
@@ -80,7 +80,7 @@ def described(known: Identified) -> Described:
 
 
 def note_on_names(classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Said where classes have numbers for names."""
+    """A note for classes that have numbers for names."""
     return (f"class names: numbers, 0 to {len(classes) - 1}",) if classes and classes == numbered(len(classes)) else ()
 
 
@@ -95,9 +95,9 @@ def inputs_for(
     known: Mapping[str, Any],
     pixels: Pixels | None = None,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Preprocessing of a model folder for so many channels and this size, and notes on what the file did not tell.
+    """The inputs of a model folder for this number of channels and this size, and notes on what the file did not tell.
 
-    known: from its model folder. pixels: mean and standard deviation that its project takes.
+    known: from its model folder. pixels: mean and standard deviation that its project uses.
     """
     if channels not in (1, 3):
         return {}, (f"preprocessing: none, pictures here have 1 or 3 channels and the model takes {channels}",)
@@ -119,7 +119,7 @@ def save(folder: Path, name: str, model: nn.Module, kind: str, described: Descri
 
 
 def make_folder(out: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a new folder that then gets its name; one that is there keeps its other files."""
+    """Fill a new folder, which then gets its name; an existing one keeps its other files."""
     if out.exists():
         fill(out)
         return

@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     places: Sequence[Place] = ()
 
     def first(self) -> Batch:
-        """The first sample alone, as a batch of one."""
+        """The first sample, as a batch of one."""
         inputs, target = ({name: values[:1] for name, values in part.items()} for part in (self.inputs, self.target))
         return Batch(inputs, target, self.names[:1], self.indices[:1], self.places[:1])
 

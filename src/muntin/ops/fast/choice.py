@@ -1,4 +1,4 @@
-"""Where tuned code takes the place of PyTorch's own: a choice, measured once for a set of instructions.
+"""Where tuned code replaces PyTorch's own: a choice, measured once for a set of instructions.
 
 No clock runs in a training or a prediction: `choices.json` says for each operator, type of numbers and class of shapes
 which way was faster. `benchmarks/tune.py` measures and writes it.
@@ -82,7 +82,7 @@ def in_use() -> Choice:
 
 @contextlib.contextmanager
 def use(choice: Choice) -> Iterator[None]:
-    """Inside, every thread of this process computes by this choice."""
+    """Inside, every thread of this process uses this choice."""
     global _used
     before, _used = _used, choice
     try:
@@ -108,6 +108,8 @@ def instruction_set() -> str:
 
 @functools.cache
 def measured(instructions: str) -> Choice:
-    """What was measured to be faster with a set of instructions; PyTorch's own operators where nobody measured."""
+    """The choice that was measured to be fastest with a set of instructions; PyTorch's own operators if nobody
+    measured it.
+    """
     row = json.loads(TABLE.read_text(encoding="utf-8"))["sets"].get(instructions)
     return Choice.from_dict({"name": instructions} | row) if row else PYTORCH

@@ -18,8 +18,8 @@ Gelu = Literal["none", "tanh"]  # as PyTorch names the exact (erf) one and its a
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: Gelu | None = None) -> Tensor:
     """x W^T + b, then a GELU if asked for, exact ("none") or by tanh: (..., C_in) -> (..., C_out).
 
-    Without gradients on a CPU it goes to oneDNN directly, which takes the GELU along, where that was measured to be
-    faster than PyTorch's own way (`choice.py`). Equal up to rounding.
+    Without gradients on a CPU, oneDNN computes it directly, with the GELU, if that was measured to be faster than
+    PyTorch's own way (`choice.py`). Equal up to rounding.
     """
     if (
         _inference_on_cpu(x, weight, bias)
@@ -53,7 +53,7 @@ def _inference_on_cpu(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 @functools.cache
 def fused_linear_works(dtype: torch.dtype) -> bool:
-    """Whether the private oneDNN operator is there, takes this type and computes what it should."""
+    """Whether the private oneDNN operator exists, accepts this type and computes the right numbers."""
     if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return False
     with torch.inference_mode():

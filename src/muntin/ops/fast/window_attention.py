@@ -176,7 +176,7 @@ class _Bias:
         return (bias if cls.mask is None else bias + cls.mask)[:, None]
 
     def add_gradient(self, hs: slice, dbias: Tensor) -> None:
-        """Add (H, N, N). A sum over windows is pending until other heads come, and only then goes into the table."""
+        """Add (H, N, N). The sum over windows is kept until other heads come, and only then goes into the table."""
         if self.whole is not None:
             if not self.pending.numel():
                 self.heads, self.pending = slice(None), torch.zeros_like(self.whole)

@@ -17,7 +17,7 @@ _KINDS: dict[str, Any] = {"classes": classes, "reconstruction": reconstruction}
 
 
 class Record(Protocol):
-    """What was answered about one sample."""
+    """The answer about one sample."""
 
     file: str
 

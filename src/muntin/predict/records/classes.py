@@ -1,4 +1,4 @@
-"""Classes as records: a label, its score, and what comes next."""
+"""Classes as records: a label, its score, and the next likely ones."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def measured_words(measured: Measured) -> str:
 
 
 def _mistake(result: TopKResult, k: int, classes: Sequence[str]) -> str:
-    """What samples of class k were most often taken for; empty where it is not known, or nothing."""
+    """What samples of class k were most often confused with; empty if that is not known, or nothing."""
     if result.confusion is None:
         return ""
     row = result.confusion[k].tolist()

@@ -1,4 +1,4 @@
-"""Reconstructions as records: how much was hidden, and how far the painted pixels are from it."""
+"""Reconstructions as records: how much was hidden, and how far the predicted pixels are from the hidden ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = (("hidden %", "right"), ("mean error", "right"))
 
 @dataclass(frozen=True, kw_only=True)
 class Painted:
-    """What a model painted into one picture."""
+    """What a model filled in for one picture."""
 
     file: str
     hidden: float  # share of the pixels, in [0, 1]
@@ -51,7 +51,7 @@ def measured_record(measured: Measured, classes: Sequence[str]) -> dict[str, Any
 
 
 def measured_table(measured: Measured, classes: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Nothing is told sample by sample or class by class."""
+    """An empty table: nothing is listed sample by sample or class by class."""
     return [], []
 
 

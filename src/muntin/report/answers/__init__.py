@@ -14,10 +14,10 @@ _KINDS: dict[str, Any] = {"classes": classes, "reconstruction": reconstruction}
 
 
 def most(kind: str) -> int:
-    """How many samples the sections of this kind of answer look at."""
+    """How many samples the sections of this kind of answer use."""
     return _KINDS[kind].MOST
 
 
 def add(page: Page, kind: str, seen: Iterable[tuple[Batch, Any]], source: Source, task: Any, inputs: Inputs) -> None:
-    """Add the sections of this kind of answer. seen: batches of `source` with what the task answered to them."""
+    """Add the sections of this kind of answer. seen: batches of `source` with the task's answers to them."""
     _KINDS[kind].add(page, seen, source, task, inputs)

@@ -1,4 +1,4 @@
-"""Which classes are taken for which, the surest right answers and the worst wrong ones."""
+"""Which classes are confused, the surest right answers and the worst wrong ones."""
 
 from __future__ import annotations
 

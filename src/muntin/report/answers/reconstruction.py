@@ -1,4 +1,4 @@
-"""Pictures, their masks, and what a model paints into them."""
+"""Pictures, their masks, and what a model fills in."""
 
 from __future__ import annotations
 

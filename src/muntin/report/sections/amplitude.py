@@ -16,7 +16,9 @@ def amplitude(
     title: str = "Signal propagation",
     text: str = "How large a block's output is, block after block (the Swin V2 paper's figure 2).",
 ) -> None:
-    """Add one line a model from `lens.amplitudes`: model name -> (block name, mean feature variance) in depth order."""
+    """Add one line a model from `inside_the_model.amplitudes`: model name -> (block name, mean feature variance) in
+    depth order.
+    """
     if not any(models.values()):
         raise UserError("no amplitude to draw: no model has a block")
     longest = max(models.values(), key=len)

@@ -28,7 +28,7 @@ def attention(
     title: str = "Attention",
     text: str = "A window sees only itself; the next block shifts the windows by half, so that neighbours meet.",
 ) -> None:
-    """Add one line a block: the window lattice, then one overlay a head, from `lens.attention`.
+    """Add one line a block: the window lattice, then one overlay a head, from `inside_the_model.attention`.
 
     picture: what the model saw, the same pixels as the normalised image (`draw.pixels.from_tensor`).
     """

@@ -1,4 +1,4 @@
-"""Which class is taken for which: heat map, the most frequent confusions, accuracy of every class."""
+"""Which classes are confused: heat map, the most frequent confusions, accuracy of every class."""
 
 from __future__ import annotations
 

@@ -20,7 +20,9 @@ def position_bias(
     title: str = "Position bias",
     text: str = "What each attention head adds to its logits for where a neighbour is, whatever the picture shows.",
 ) -> None:
-    """Add small multiples: one line a block, one map a head, from `lens.position_bias` (of one or several models)."""
+    """Add small multiples: one line a block, one map a head, from `inside_the_model.position_bias` (of one or
+    several models).
+    """
     if not maps:
         raise UserError("no position bias to show: the model has no block with windows")
     if (axes := maps[0].heads.ndim - 1) != 2:

@@ -1,4 +1,4 @@
-"""What SimMIM paints into the holes."""
+"""What SimMIM fills in."""
 
 from __future__ import annotations
 

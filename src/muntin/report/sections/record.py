@@ -1,4 +1,4 @@
-"""What would be needed to run it again: recipe, environment, files."""
+"""What is needed to run it again: recipe, environment, files."""
 
 from __future__ import annotations
 
