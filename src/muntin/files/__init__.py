@@ -7,6 +7,7 @@ from .tensors import read_tensors as read_tensors
 from .writing import flush as flush
 from .writing import write_file as write_file
 from .writing import write_model_folder as write_model_folder
+from .writing import write_pickle as write_pickle
 from .writing import write_tensors as write_tensors
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "read_tensors",
     "write_file",
     "write_model_folder",
+    "write_pickle",
     "write_tensors",
 ]

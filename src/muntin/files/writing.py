@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -72,6 +73,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     except SafetensorError as error:  # a full disk, say
         raise OSError(f"{path} cannot be written: {error}") from error
     path.chmod(mode)
+
+
+def write_pickle(path: Path, value: object) -> None:
+    """A file as `torch.save` writes it. Raises OSError where it cannot be written, which torch calls a RuntimeError."""
+    path.touch()
+    try:
+        torch.save(value, path)
+    except RuntimeError as error:
+        raise OSError(f"{path} cannot be written ({str(error).splitlines()[0]}); is the disk full?") from error
 
 
 def flush(path: Path) -> None:

@@ -53,6 +53,7 @@ def typed(kind: Any, value: Any, name: str, place: str) -> Any:
     if kind in (bool, int, str) and type(value) is kind:
         return value
     needed = kind.__name__ if isinstance(kind, type) and origin is None else str(kind).replace("typing.", "")
+    needed = listed(arguments) if origin is Literal else needed
     raise UserError(f"{place}: {name} is {_shown(value)}; it must be {needed}")
 
 

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from muntin.catalog import FILES, build_config
 from muntin.errors import UserError, unknown
-from muntin.files import write_file, write_tensors
+from muntin.files import write_file, write_pickle, write_tensors
 from muntin.files.npz import write_npz
 from muntin.formats.transformers_config import preprocessor_config, transformers_config
 from muntin.weights.identify import Identified, empty_model, misfits
@@ -123,4 +122,4 @@ def _write_foreign(out: Path, tensors: Mapping[str, Tensor], inside: str) -> Non
         write_file(out, lambda new: write_tensors(new, tensors))
         return
     own = {key: tensor.detach().clone() for key, tensor in tensors.items()}  # not the whole memory that a view is of
-    write_file(out, lambda new: torch.save({inside: own} if inside else own, new))
+    write_file(out, lambda new: write_pickle(new, {inside: own} if inside else own))
