@@ -385,6 +385,14 @@ def test_values_out_of_range(fails):
         assert "it must be " in said
 
 
+def test_a_dry_run_refuses_what_the_run_would(fails):
+    assert "unknown part 'backbon': did you mean backbone?" in fails(
+        "train", "digits", "--lr-factors", "backbon", "0.1", "--dry-run"
+    )
+    warmup = ("--updates", "10", "--warmup-epochs", "10")
+    assert "updates and the whole run 10" in fails("train", "digits", *warmup, "--dry-run")
+
+
 def test_all_and_a_share_at_once(fails):
     assert "one of them" in fails("eval", "runs/x", "--data", "y", "--all", "--val-share", "0.5")
 

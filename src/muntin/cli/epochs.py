@@ -38,18 +38,20 @@ def keep_shape(recipe: Recipe, flags: Mapping[str, str]) -> Recipe:
     for unit in ("epochs", "updates"):
         length = given.get(unit, "")
         if length.isdecimal() and int(length) not in (0, getattr(schedule, unit)):  # the form refuses what is no number
-            schedule = stretched(schedule, **{unit: int(length)})
+            curve = {name: given[name] for name in ("kind", "clock") if name in given and unit == "updates"}
+            schedule = stretched(schedule, **{unit: int(length)}, **curve)  # type: ignore[arg-type]
             _say(recipe.schedule, schedule, unit, given)
     replaced: dict[str, Any] = {one: 0 for twins in TWINS[1:] for one, other in (twins, twins[::-1]) if other in given}
     schedule = dataclasses.replace(schedule, **replaced)
     return dataclasses.replace(recipe, schedule=schedule)
 
 
-def stretched(schedule: Schedule, *, epochs: int = 0, updates: int = 0) -> Schedule:
+def stretched(schedule: Schedule, *, epochs: int = 0, updates: int = 0, **curve: Any) -> Schedule:
     """The same curve over another number of epochs, or of updates.
 
     A warm-up in the unit of the old length keeps its share, in the new unit; a warm-up in the other unit does not
-    change. Milestones are whole epochs, none within the warm-up.
+    change. Milestones are whole epochs, none within the warm-up. curve: another kind or clock, for a length in updates
+    that those of the schedule do not know.
     """
     factor = (epochs or updates) / (schedule.epochs or schedule.updates)
     warmup = (schedule.warmup_epochs if schedule.epochs else schedule.warmup_updates) * factor
@@ -63,7 +65,7 @@ def stretched(schedule: Schedule, *, epochs: int = 0, updates: int = 0) -> Sched
         changes["milestones"] = tuple(max(int(m * factor), first) for m in schedule.milestones)
     if epochs and schedule.epochs and schedule.kind == "step":
         changes["decay_epochs"] = round(schedule.decay_epochs * factor, 4)
-    return dataclasses.replace(schedule, **changes)
+    return dataclasses.replace(schedule, **changes, **curve)
 
 
 def _say(before: Schedule, after: Schedule, unit: str, given: dict[str, str]) -> None:

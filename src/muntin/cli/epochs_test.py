@@ -106,3 +106,11 @@ def test_one_length_in_two_units_is_refused(unit):
 def test_updates_are_refused_where_the_rate_moves_by_epochs(name, says):
     with pytest.raises(UserError, match=rf"updates is 5, and .*{says}.*; give epochs"):
         read(name, "--updates", "5")
+
+
+@pytest.mark.parametrize(("name", "curve"), [("deit_small", ["--clock", "update"]), ("cvt_13", ["--clock", "update"])])
+def test_a_length_in_updates_goes_with_a_clock_that_is_typed_beside_it(name, curve, capsys):
+    schedule = read(name, "--data", "digits", "--updates", "100", *curve)
+    assert (schedule.updates, schedule.epochs, schedule.clock) == (100, 0, "update")
+    with pytest.raises(UserError, match="counts epochs; give epochs"):
+        read(name, "--data", "digits", "--updates", "100")

@@ -107,7 +107,7 @@ class Run:
         self.optim, self.training, self.device = optim, training, next(task.parameters()).device
         for companion in task.companions().values():  # type: ignore[operator]
             companion.to(self.device).eval()
-        per_epoch = _updates_per_epoch(train, training)
+        per_epoch = updates_per_epoch(train, training)
         self.schedule, self.timetable = schedule, Timetable(schedule.length(per_epoch), per_epoch, training)
         parallel.broadcast(task)
         self.ema = Ema(task, training.ema) if training.ema else None
@@ -269,7 +269,8 @@ def _own_settings(threads: int, device: torch.device) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _updates_per_epoch(train: Batches, training: Training) -> int:
+def updates_per_epoch(train: Batches, training: Training) -> int:
+    """Optimizer steps in one pass over the samples. Raises UserError where there is none."""
     micro_batch = training.micro_batch(parallel.world())
     updates = len(train) // training.accumulate
     if updates == 0:

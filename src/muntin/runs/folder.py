@@ -121,6 +121,8 @@ def read_choice(out: Path) -> Choice:
     """
     try:
         values = json.loads((out / "environment.json").read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise TypeError
         return Choice.from_dict(values["tuned_code"]) if "tuned_code" in values else BEFORE_THE_TABLE
     except FileNotFoundError:  # no run, which others will say, or one that lost what nobody needed before the table
         return BEFORE_THE_TABLE

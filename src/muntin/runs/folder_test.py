@@ -73,7 +73,7 @@ def test_runs_from_before_the_table_go_on_as_they_began(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ['{"tuned_code": 5}', '{"tuned_code": {"name": "avx2"}}', '{"tuned_code": []}', '{"tuned']
+    "text", ['{"tuned_code": 5}', '{"tuned_code": {"name": "avx2"}}', '{"tuned_code": []}', '{"tuned', "[]"]
 )
 def test_a_damaged_choice_is_no_choice(text, tmp_path):
     (tmp_path / "environment.json").write_text(text)

@@ -19,9 +19,10 @@ import torch
 from torch import nn
 
 from muntin.data.loading.loader import lost_worker_said
-from muntin.engine import FitResult, fit, parallel
+from muntin.engine import FitResult, fit, parallel, parameter_groups
 from muntin.engine.disk_errors import writing
 from muntin.engine.interruption import terminable
+from muntin.engine.loop import updates_per_epoch
 from muntin.errors import RunError, UserError
 from muntin.ops.fast import choice
 from muntin.recipes import Recipe, hash_of_run, read_recipe, recipe_hash
@@ -154,6 +155,8 @@ def _prepare(recipe: Recipe, device: torch.device) -> tuple[Recipe, Parts]:
     """The resolved recipe and its parts, tried on the first samples."""
     recipe = resolve(recipe)
     parts = build(recipe, device)
+    parameter_groups(parts.task, recipe.optim)  # refuses here, before there is a folder, what `fit` would refuse
+    recipe.schedule.length(updates_per_epoch(parts.train, recipe.training))
     probe(parts, device, recipe.training.precision)
     return with_settings(recipe, parts.task.parts()["backbone"]), parts
 

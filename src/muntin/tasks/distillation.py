@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muntin.data import Augment, Batch
+from muntin.data import Augment, Batch, Inputs
 from muntin.errors import UserError, refuse, unknown
 
 from .classification import Classification, Classifier, Loss, check_targets
@@ -121,6 +121,13 @@ class Distillation(Classification):
                 "trained on the same classes"
             )
         return logits
+
+    @classmethod
+    def for_answering(
+        cls, kept: Classifier, fields: Mapping[str, Any], inputs: Inputs | None, classes: tuple[str, ...]
+    ) -> Classification:
+        """The student answers as any classifier."""
+        return Classification(kept, classes=classes)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self.teacher._apply(fn, recurse)  # what `.to(device)` and its like are made of

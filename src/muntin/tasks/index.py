@@ -35,6 +35,6 @@ def for_answering(kept: nn.Module, fields: Mapping[str, Any], inputs: Inputs | N
 
 def _task(fields: Mapping[str, Any]) -> Any:
     kind = fields.get("kind")
-    if kind not in CHOICES:
+    if not isinstance(kind, str) or kind not in CHOICES:
         raise unknown("task", str(kind), CHOICES)
     return CHOICES[kind].task

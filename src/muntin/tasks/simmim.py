@@ -11,14 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import fields as dataclass_fields
+from typing import Any, ClassVar, Literal, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from muntin.answers import Reconstruction
 from muntin.data import Augment, Batch, Inputs, Prepare, stack, unprepared
-from muntin.errors import UserError, refuse, sides
+from muntin.errors import UserError, refuse, sides, unknown
 from muntin.evals import ReconstructionMeter
 from muntin.models.backbone import Backbone
 from muntin.ops.local_norm import normalise_locally
@@ -84,7 +85,7 @@ class SimMIM(nn.Module):
         kept: SimMIM, fields: Mapping[str, Any], inputs: Inputs | None, classes: tuple[str, ...]
     ) -> SimMIM:
         """Make the task again from what was saved, with the masks of its training."""
-        choice = SimMIMChoice(**{name: value for name, value in fields.items() if name != "kind"})
+        choice = _choice(fields)
         kept.normalised_target = choice.target_window
         kept.masks = choice.masks(kept.backbone, inputs) if inputs else None
         return kept
@@ -222,6 +223,18 @@ class SimMIMChoice:
     def masks(self, backbone: Backbone, inputs: Inputs) -> MaskGenerator:
         """The masks for pictures as this backbone gets them."""
         return MaskGenerator(inputs.image_size, self.mask_patch, backbone.strides[0], self.mask_ratio)
+
+
+def _choice(fields: Mapping[str, Any]) -> SimMIMChoice:
+    """The choice that a model folder names. Raises UserError for a field that there is not, and for another type."""
+    kinds, given = get_type_hints(SimMIMChoice), {name: value for name, value in fields.items() if name != "kind"}
+    own = [each.name for each in dataclass_fields(SimMIMChoice) if each.init]
+    for name, value in given.items():
+        if name not in own:
+            raise unknown("field", name, own, see="the task that the model folder names")
+        if type(value) not in ((int, float) if kinds[name] is float else (int,)):
+            raise UserError(f"the model folder's task says {name} {value!r}; it must be a number like {kinds[name](1)}")
+    return SimMIMChoice(**given)
 
 
 def _check_divides(size: tuple[int, ...], stride: tuple[int, ...], model: str) -> None:

@@ -7,6 +7,7 @@ either is found when the folder is loaded. Folders of earlier formats are read t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,7 +134,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         "inputs": dict,
         "task": dict,
     }
-    config = _migrated(config)
+    config = _migrated(config, weights)
     for key, kind in wanted.items():
         if not isinstance(config.get(key), kind):
             raise UserError(f"{path} is no model description: '{key}' is missing or no {kind.__name__}")
@@ -146,15 +147,30 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
-def _migrated(config: dict[str, Any]) -> dict[str, Any]:
+def _migrated(config: dict[str, Any], weights: Path) -> dict[str, Any]:
     """Turn a description into the present format. The two formats before it called the inputs `preprocess`, knew
-    only pictures, and named no task.
+    only pictures, and named no task: how SimMIM masked stands in the recipe.json of the run above, if anywhere.
     """
     if config.get("format") not in FORMATS_BEFORE:
         return config
     kind = config.get("kind")
     task = ANSWERS.get(kind, {}) if isinstance(kind, str) else {}
+    if kind == "simmim":
+        masking = _masking_of_the_run(weights)
+        task = {} if masking is None else task | masking
     return {**config, "inputs": config.get("inputs", config.get("preprocess")), "task": task}
+
+
+def _masking_of_the_run(weights: Path) -> dict[str, Any] | None:
+    """What the recipe.json above a model folder of the formats before says of SimMIM's masks; None without one."""
+    for folder in weights.resolve().parents[:4]:  # RUN/checkpoints/best/model is the deepest
+        try:
+            masking = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["masking"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if isinstance(masking, dict):
+            return masking
+    return None
 
 
 def _check_classes(tensors: Mapping[str, Tensor], classes: tuple[str, ...]) -> None:
