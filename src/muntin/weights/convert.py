@@ -46,12 +46,12 @@ def convert(
     config = build_config(known.named.name, known.named.changes)
     settings = dataclasses.asdict(config)
     _check_written(known, layout, out)
+    if layout in (*FOLDERS, "torchvision"):
+        check_all_known(path, known)
     filled = empty_model(known.named, known.told, tensors)
     if wrong := misfits(tensors, filled):
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise UserError(f"{path} is no whole {known.named.name}: {wrong[0]}{more}")
-    if layout in (*FOLDERS, "torchvision"):
-        check_all_known(path, known)
     beside = described(known) if layout in FOLDERS else Described((), {}, ())
     otherwise = family.files.otherwise(layout, settings)
     notes = ((otherwise,) if otherwise else ()) + beside.notes
