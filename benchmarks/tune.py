@@ -32,8 +32,8 @@ from muntin.ops.windows import Windows
 FORMAT = "muntin-choices/1"
 MARGIN = 0.03
 STILL = 0.01  # shortest times that shrink by less than this share in a turn stand still
-TURN = 0.1  # seconds of each way in a turn, about
-ENOUGH = 3.0  # seconds of both ways in all turns; of slow shapes, that is one turn
+TURN = 0.04  # seconds of each way in a turn, about
+ENOUGH = 1.0  # seconds of both ways in all turns; of slow shapes, that is one turn
 
 # From small to large. What a process sees of its processor: kernels of PyTorch, oneDNN, MKL (on Intel's processors).
 SETS: dict[str, dict[str, str]] = {
