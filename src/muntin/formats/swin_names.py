@@ -1,7 +1,7 @@
 """The names that other projects give to the tensors of Swin and Swin V2: a table for each layout, foreign -> ours, and
 the signs by which muntin recognises a layout.
 
-The tables also have buffers that follow from sizes (`layouts.BUFFERS`): they are read for the information in them, and
+The tables also have buffers that follow from sizes (`layout.BUFFERS`): they are read for the information in them, and
 then left aside. None of our models has them, so none is ever written.
 """
 
