@@ -29,6 +29,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "simmim": {"kind": "simmim"},
     "backbone": {},
 }
+# kinds whose task has settings -> the group of a recipe that held them before model folders did
+SETTINGS_BEFORE = {"simmim": "masking"}
 
 
 def save_model(
@@ -149,27 +151,27 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 def _migrated(config: dict[str, Any], weights: Path) -> dict[str, Any]:
     """Turn a description into the present format. The two formats before it called the inputs `preprocess`, knew
-    only pictures, and named no task: how SimMIM masked stands in the recipe.json of the run above, if anywhere.
+    only pictures, and named no task: its settings stand in the recipe.json of the run above, if anywhere.
     """
     if config.get("format") not in FORMATS_BEFORE:
         return config
     kind = config.get("kind")
     task = ANSWERS.get(kind, {}) if isinstance(kind, str) else {}
-    if kind == "simmim":
-        masking = _masking_of_the_run(weights)
-        task = {} if masking is None else task | masking
+    if isinstance(kind, str) and kind in SETTINGS_BEFORE:
+        settings = _settings_of_the_run(weights, SETTINGS_BEFORE[kind])
+        task = {} if settings is None else task | settings
     return {**config, "inputs": config.get("inputs", config.get("preprocess")), "task": task}
 
 
-def _masking_of_the_run(weights: Path) -> dict[str, Any] | None:
-    """What the recipe.json above a model folder of the formats before says of SimMIM's masks; None without one."""
+def _settings_of_the_run(weights: Path, group: str) -> dict[str, Any] | None:
+    """A group of the recipe.json above a model folder of the formats before; None without one."""
     for folder in weights.resolve().parents[:4]:  # RUN/checkpoints/best/model is the deepest
         try:
-            masking = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["masking"]
+            settings = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))[group]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if isinstance(masking, dict):
-            return masking
+        if isinstance(settings, dict):
+            return settings
     return None
 
 
