@@ -40,7 +40,7 @@ def list_models(pattern: str = "*") -> list[str]:
 def entry(name: str) -> Entry:
     """The entry of a canonical or foreign name. Raises UserError with the nearest names for an unknown one."""
     if not isinstance(name, str):
-        raise UserError(f"a model is asked for by its name, not by {name!r}")
+        raise UserError(f"give the name of a model, not {name!r}")
     plain = _plain(name)
     if found := CATALOG.get(ALIASES.get(plain, plain)):
         return found

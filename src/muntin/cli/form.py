@@ -149,7 +149,7 @@ def _elsewhere(task: TaskChoice, model: ModelChoice, unnamed: str) -> dict[str, 
         for flag in _flags("task", field_types(choice)):
             tasks.setdefault(flag, []).append(kind)
     found = {
-        flag: f"is a field of the task {' or '.join(kinds)}, and this one is {task.kind}: leave it out"
+        flag: f"is a field of the task {' or '.join(kinds)}, but this task is {task.kind}: leave it out"
         for flag, kinds in tasks.items()
     }
     families: dict[str, list[str]] = {}
@@ -161,7 +161,7 @@ def _elsewhere(task: TaskChoice, model: ModelChoice, unnamed: str) -> dict[str, 
     instead = f"{model.name} has no such field: leave it out" if model.name else unnamed
     found |= {flag: f"is a field of {', '.join(names)}; {instead}" for flag, names in families.items()}
     found |= dict.fromkeys(follow, "follows from the pictures: leave it out")
-    return found | {"model.fields": "is one flag a field today, such as --gelu erf"}
+    return found | {"model.fields": "is gone: every field has a flag of its own, such as --gelu erf"}
 
 
 def _flags(group: str, kinds: Mapping[str, Any]) -> list[str]:

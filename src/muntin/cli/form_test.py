@@ -111,7 +111,7 @@ def test_another_task_keeps_what_both_have():
 def test_a_field_of_another_task_is_refused():
     said = refused("digits", "--mask-patch", "8")
     assert said == (
-        "--mask-patch is a field of the task simmim, and this one is classification: leave it out "
+        "--mask-patch is a field of the task simmim, but this task is classification: leave it out "
         "(muntin train digits --help)"
     )
     assert "--loss is a field of the task classification or distillation" in refused("pretrain", "--loss", "x")
@@ -133,7 +133,7 @@ def test_flags_of_before_still_work(recipe, before, now):
 
 def test_fields_as_json_are_answered_with_the_flag_of_today():
     said = refused("digits", "--fields", '{"gelu": "erf"}')
-    assert "--fields is one flag a field today, such as --gelu erf" in said
+    assert "--fields is gone: every field has a flag of its own, such as --gelu erf" in said
 
 
 def test_help_shows_what_this_task_and_model_have_with_docs(capsys):

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 ABOUT = """\
 RECIPE is a name from `muntin train`, or a recipe.json that an earlier run wrote. Besides the recipe's fields below:
---out DIR (run folder, default runs/RECIPE), --resume (go on from the last checkpoint in it), --overwrite (replace it),
---dry-run (check data and weights, print the resolved recipe and stop). A field's last name is enough where no other
-field ends so: --epochs 3.
+--out DIR (run folder, default runs/RECIPE), --resume (continue from the last checkpoint in it), --overwrite (replace
+it), --dry-run (check data and weights, print the resolved recipe and stop). A field's short name is enough if only one
+field has it: --epochs 3.
 """
 
 

@@ -22,8 +22,8 @@ def writing(what: str, place: Path, *, needs: int = 0) -> Iterator[None]:
     except (OSError, SafetensorError) as error:  # safetensors writes by itself, and wraps what the system said
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         raise RunError(
-            f"{what} could not be written to {place}: {reason}{_room(place, needs)}; make room or look after the disk, "
-            "then go on with --resume (before the first checkpoint: start again)"
+            f"{what} could not be written to {place}: {reason}{_room(place, needs)}; make room or check the disk, "
+            "then continue with --resume (before the first checkpoint: start again)"
         ) from error
 
 

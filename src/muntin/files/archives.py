@@ -34,7 +34,7 @@ def check_zip(path: Path) -> Claims:
     claims = dry_run(io.BytesIO(program))
     for key, storage in claims.storages.items():
         if stored.get(f"{name.removesuffix('data.pkl')}data/{key}") != storage.nbytes:
-            raise ValueError(f"its part data/{key} is missing or has not the {storage.nbytes} bytes that it should")
+            raise ValueError(f"its part data/{key} is missing or does not have its {storage.nbytes} bytes")
     _check_total(claims, size)
     return claims
 
@@ -47,7 +47,7 @@ def check_old(path: Path) -> Claims:
     if head.getvalue().startswith(b"PK"):
         raise ValueError("its zip archive is cut off")
     if not head.getvalue().startswith(_MAGIC):
-        raise ValueError("it is no file of torch.save")
+        raise ValueError("it was not written by torch.save")
     head.seek(len(_MAGIC))
     dry_run(head), dry_run(head)
     claims = dry_run(head)
@@ -85,7 +85,7 @@ def _pickle_of(stored: dict[str, int]) -> str:
     if any(name.endswith("/constants.pkl") for name in stored):
         raise ValueError("it is a TorchScript program, not weights")
     if len(found) != 1 or any(not name.startswith(found[0].removesuffix("data.pkl")) for name in stored):
-        raise ValueError("it is a zip archive, but none of torch.save")
+        raise ValueError("it is a zip archive that torch.save did not write")
     if stored[found[0]] > MAX_PICKLE:
         raise ValueError(f"its description has {stored[found[0]]} bytes, more than {MAX_PICKLE}")
     return found[0]

@@ -49,7 +49,7 @@ def read_npz(path: Path) -> dict[str, Tensor]:
         with zipfile.ZipFile(path) as archive:
             sizes = entries(archive, path.stat().st_size, "numpy.savez")
             if strange := next((name for name in sizes if not name.endswith(".npy")), None):
-                raise ValueError(f"it is a zip archive, but none of numpy.savez: it has a part {strange}")
+                raise ValueError(f"it is a zip archive that numpy.savez did not write: it has a part {strange}")
             names = {name.removesuffix(".npy"): name for name in sizes}
             prefix = next((p for p in PREFIXES if any(name.startswith(p) for name in names)), "")
             return {
@@ -100,7 +100,7 @@ def _header(entry: IO[bytes], name: str) -> tuple[str, bool, tuple[int, ...], in
         raise ValueError(f"the header of its array {name} has {length} bytes, more than {_LONGEST}")
     found = _HEADER.fullmatch(entry.read(length).decode("latin-1"))
     if found is None:
-        raise ValueError(f"the header of its array {name} is none of a plain array")
+        raise ValueError(f"the header of its array {name} does not describe a plain array")
     sides = found[3].replace(" ", "").removesuffix(",")
     if (sides and not all(0 < len(side) < 14 for side in sides.split(","))) or sides.count(",") >= MAX_AXES:
         raise ValueError(f"its array {name} is of shape ({found[3]}), which no weights have")

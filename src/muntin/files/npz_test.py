@@ -89,16 +89,16 @@ def test_object_arrays_are_refused_and_never_unpickled(tmp_path):
         (npy(shape="(0, 99999999999999)", data=b""), "which no weights have"),
         (npy(shape=f"({'9' * 100},)"), "which no weights have"),
         (npy(shape=f"({'1, ' * 40})"), "which no weights have"),
-        (npy(shape="(-1,)"), "none of a plain array"),
+        (npy(shape="(-1,)"), "does not describe a plain array"),
         (npy(shape="(2, , 1)"), "which no weights have"),
-        (npy(shape="(" * 3000), "none of a plain array"),
-        (npy(descr="[('a', '<f4'), ('b', '<f4')]"), "none of a plain array"),
+        (npy(shape="(" * 3000), "does not describe a plain array"),
+        (npy(descr="[('a', '<f4'), ('b', '<f4')]"), "does not describe a plain array"),
         (npy(descr="'|O'"), "Python objects"),
         (npy(descr="'>f4'"), "of numpy's type '>f4'"),
         (npy(descr="'<U1'"), "of numpy's type '<U1'"),
-        (npy(descr="__import__('os').system('true')"), "none of a plain array"),
+        (npy(descr="__import__('os').system('true')"), "does not describe a plain array"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "has 4294967295 bytes, more than"),
-        (b"\x93NUMPY\x01\x00", "none of a plain array"),
+        (b"\x93NUMPY\x01\x00", "does not describe a plain array"),
         (b"", "is no array"),
         (b"hello", "is no array"),
     ],
@@ -114,7 +114,7 @@ def test_a_zip_bomb_is_refused(archive):
 
 
 def test_other_archives_and_damage_are_one_sentence(archive, tmp_path):
-    refused(archive({"a.npy": npy(), "b.txt": b"b"}), r"none of numpy\.savez: it has a part b\.txt")
+    refused(archive({"a.npy": npy(), "b.txt": b"b"}), r"numpy\.savez did not write: it has a part b\.txt")
     content = archive({"a.npy": npy(data=b"12345678")}).read_bytes()
     for damaged in (b"", content[:40], content[:-10], b"x" + content, content.replace(b"12345678", b"12345679")):
         (tmp_path / "file.npz").write_bytes(damaged)
@@ -123,7 +123,7 @@ def test_other_archives_and_damage_are_one_sentence(archive, tmp_path):
 
 def test_a_pth_named_npz_is_one_sentence(tmp_path):
     torch.save({"a": torch.ones(2)}, tmp_path / "file.npz")
-    refused(tmp_path / "file.npz", r"none of numpy\.savez")
+    refused(tmp_path / "file.npz", r"numpy\.savez did not write")
     file = io.BytesIO()
     numpy.save(file, numpy.ones(2))
     (tmp_path / "file.npz").write_bytes(file.getvalue())

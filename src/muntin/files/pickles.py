@@ -143,7 +143,7 @@ class _Machine:
             case "BUILD":
                 stack.pop()
                 if not isinstance(stack[-1], Made) or stack[-1].by not in _MAY_BE_BUILT:
-                    raise ValueError("it gives a state to what has none")
+                    raise ValueError("it gives a state to an object without one")
             case "BINPERSID":
                 stack.append(self.storage(stack.pop()))
             case _:
@@ -162,7 +162,7 @@ class _Machine:
 
     def call(self, called: Any, given: Any) -> Any:
         if not isinstance(called, Global) or not isinstance(given, tuple):
-            raise ValueError("it calls what is no function")
+            raise ValueError("it calls something that is no function")
         if called.name in self.unknown:
             return Made("")
         if called.name not in _CALLS:

@@ -65,9 +65,9 @@ GB = b"\x8a\x05\x00\x00\x00\x00\x01"  # 2**32
         (b"ctorch._utils\n_rebuild_sparse_tensor\n)R", "_rebuild_sparse_tensor"),
         (b"cos\nsystem\nX\x04\x00\x00\x00true\x85R", "objects of os.system"),
         (b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R", "encodes text"),
-        (b"ccollections\nOrderedDict\n}b", "state to what has none"),
-        (REBUILD + b"}b", "state to what has none"),
-        (b"K\x01)R", "calls what is no function"),
+        (b"ccollections\nOrderedDict\n}b", "state to an object without one"),
+        (REBUILD + b"}b", "state to an object without one"),
+        (b"K\x01)R", "calls something that is no function"),
         (storage(1)[:-1] + b"\x85Q", "asks for memory"),
         (storage(1) + storage(2), "asks for memory"),  # the same name for other memory
         (b"0", "instruction POP"),

@@ -74,7 +74,7 @@ def test_a_file_without_a_dictionary_of_tensors_is_refused(tmp_path, content):
 @pytest.mark.parametrize("content", [b"", b"hello\nworld", b"\x89PNG\r\n"])
 def test_a_file_of_another_kind_is_called_so(tmp_path, content):
     (tmp_path / "file.pth").write_bytes(content)
-    with pytest.raises(UserError, match=r"it is no file of torch\.save"):
+    with pytest.raises(UserError, match=r"it was not written by torch\.save"):
         read_tensors(tmp_path / "file.pth")
 
 

@@ -35,8 +35,8 @@ def gelu(theirs: Mapping[str, Any], known: tuple[str, ...] = ("erf", "tanh")) ->
     found = _GELU.get(activation) if isinstance(activation, str) else None
     if found not in known:
         raise UserError(
-            f"these weights are of a {theirs.get('model_type')} with hidden_act {activation!r}, which it does not have "
-            "in muntin; they would load and give other numbers"
+            f"these weights are of a {theirs.get('model_type')} with hidden_act {activation!r}, which muntin "
+            "does not have; they would load and give other numbers"
         )
     return found  # type: ignore[return-value]
 

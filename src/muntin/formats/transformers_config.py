@@ -40,7 +40,7 @@ def one_side(what: str, sizes: set) -> int:
     """The side of the one square that they all are. Raises UserError where they are not."""
     if len(sizes) == 1 and len(set(size := next(iter(sizes)))) == 1:
         return size[0]
-    raise UserError(f"transformers knows one square {what} for all stages, and this model has {sorted(sizes)}")
+    raise UserError(f"transformers knows one square {what} for all stages, but this model has {sorted(sizes)}")
 
 
 def preprocessor_config(preprocess: Mapping[str, Any]) -> dict[str, Any]:

@@ -140,7 +140,7 @@ class BEiT(ViT):
     def _check(self) -> None:
         super()._check()
         if not self.config.class_token:
-            raise UserError("a BEiT has a class token, which its position bias counts with; leave class_token at True")
+            raise UserError("the position bias of a BEiT needs the class token; leave class_token at True")
 
     def _position(self) -> nn.Module:
         return nn.Identity()

@@ -284,7 +284,7 @@ def _check(config: CvTConfig) -> None:
     check_fields(config)
     check_branches(config.dims, config.heads, config.mlp_ratio)
     if not all(kernel % 2 for kernel in config.kernel):
-        raise UserError(f"kernel is {config.kernel}; the kernels of projections have a middle: they are odd")
+        raise UserError(f"kernel is {config.kernel}; the kernels of projections must be odd numbers")
     if any(padding >= kernel for padding, kernel in zip(config.embed_padding, config.embed_kernel)):
         raise UserError(f"embed_padding is {config.embed_padding}; it must be less than the embed_kernel")
 

@@ -63,7 +63,7 @@ def values_of(text: str, place: str) -> dict[str, Any]:
         raise UserError(f'{place}: format is missing; add "format": "{FORMAT}"')
     if values.get("format", FORMAT) != FORMAT:
         raise UserError(
-            f"{place} is of the format {json.dumps(values['format'])} and this muntin reads '{FORMAT}'; take the "
+            f"{place} is of the format {json.dumps(values['format'])} and this muntin reads '{FORMAT}'; use the "
             "muntin that wrote it"
         )
     return values

@@ -49,7 +49,7 @@ def check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
         so = "so it is no run to overwrite; " if overwrite else ""
         raise UserError(f"{out} exists and has no recipe.json, {so}choose another --out")
     elif out.exists() and not overwrite:
-        go_on = "go on with --resume, " if has_checkpoint else ""
+        go_on = "continue with --resume, " if has_checkpoint else ""
         raise UserError(f"{out} exists; choose another --out, {go_on}or replace it with --overwrite")
 
 

@@ -92,7 +92,7 @@ def test_sentences_after_a_failed_run_do_not_point_at_each_other(tmp_path):
     assert "--resume" not in str(exists.value)
     assert "start anew with --overwrite" in str(resuming.value)
     (run / "checkpoints" / "step_00000001").mkdir(parents=True)
-    with pytest.raises(UserError, match="go on with --resume"):
+    with pytest.raises(UserError, match="continue with --resume"):
         check_folder(run, resume=False, overwrite=False)
 
 

@@ -30,7 +30,7 @@ def resolve(recipe: Recipe) -> Recipe:
         named = f" ({recipe.about.starts_from})" if recipe.about.starts_from else ""
         raise UserError(
             f"the recipe '{recipe.name}' starts from trained weights{named}: give --weights RUN_OR_FILE, "
-            "or say --from-scratch to do without"
+            "or --from-scratch to start from random ones"
         )
     if not model.weights:
         if model.class_map:
@@ -110,7 +110,7 @@ def _saved(model: ModelChoice) -> dict[str, Any] | None:
         if model.name:
             return None
         raise UserError(
-            f"{error}; or say which model the weights are of, --model NAME, or write them as a folder that says it: "
+            f"{error}; or name the model of the weights with --model NAME, or write them as a model folder: "
             "muntin convert"
         ) from None
     return saved | {"config": {key: as_tuples(value) for key, value in saved["config"].items()}}

@@ -27,7 +27,7 @@ def load_trained(weights: str, name: str, num_classes: int, in_chans: int, optio
             raise UserError(f"{weights} names no classes; fine-tune it first")
         return Trained(saved.model, saved.name, saved.classes, saved.fed())
     if not name:
-        raise UserError(f"{weights} has no config.json beside it: say which model the weights are of, {option} NAME")
+        raise UserError(f"{weights} has no config.json beside it; name the model of the weights with {option} NAME")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = create_model(name, num_classes=num_classes, weights=weights or None, in_chans=in_chans)

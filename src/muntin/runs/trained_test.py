@@ -113,7 +113,7 @@ def test_a_teacher_of_another_normalisation_sees_pictures_on_its_own_scale(teach
 def test_a_bare_file_needs_the_name_of_its_model(teacher, tmp_path):
     file = tmp_path / "bare.safetensors"
     file.write_bytes((teacher / "model" / "model.safetensors").read_bytes())
-    with pytest.raises(UserError, match=r"say which model the weights are of, --teacher NAME"):
+    with pytest.raises(UserError, match=r"name the model of the weights with --teacher NAME"):
         build(small(get("digits_distil"), teacher_weights=str(file)), CPU)
     with pytest.raises(UserError, match=r"cannot load the teacher for 10 classes: .*bare\.safetensors"):
         build(small(get("digits_distil"), teacher_weights=str(file), teacher="deit_tiny"), CPU)

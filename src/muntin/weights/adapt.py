@@ -54,7 +54,7 @@ def adapt(
     """
     source, out = Path(source), Path(out)
     if (window, image_size, num_classes, in_chans, class_map, freeze_bias) == (None, None, None, None, None, False):
-        raise UserError("nothing to adapt: say window, image size, classes, input channels or the frozen bias")
+        raise UserError("nothing to adapt: give a window, an image size, classes, input channels or the frozen bias")
     check_free(out, overwrite, folder=True)
     path, known = read_source(source, model)
     check_all_known(path, known)
@@ -62,7 +62,7 @@ def adapt(
     if rows is not None and num_classes not in (None, len(rows)):
         raise UserError(f"{class_map} lists {len(rows)} classes, and num_classes is {num_classes}; give one of them")
     if not known.told.num_classes and not num_classes:
-        raise UserError(f"{path} has no classes (it is a {known.told.kind}); give the number that it is to have")
+        raise UserError(f"{path} has no classes (it is a {known.told.kind}); give num_classes")
 
     family, beside = known.told.family, described(known)
     inputs = inputs_from(beside.inputs) if beside.inputs else None

@@ -247,7 +247,7 @@ def test_classes_are_chosen_by_a_list(tmp_path):
 def test_a_pretraining_file_gets_classes_and_the_geometric_rule(tmp_path):
     task = SimMIM(Swin(catalog.entry("swin_tiny").config))
     save_file(write(task.state_dict(), "simmim"), tmp_path / "official.safetensors")
-    with pytest.raises(UserError, match=r"has no classes .* give the number"):
+    with pytest.raises(UserError, match=r"has no classes .* give num_classes"):
         adapt(tmp_path / "official.safetensors", tmp_path / "new", window=6)
     report = adapt(tmp_path / "official.safetensors", tmp_path / "new", window=6, num_classes=4)
     assert set(report.resized.values()) == {"4x4 -> 6x6 window, geometric"}
@@ -322,7 +322,7 @@ def test_class_names_survive_transformers(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"inputs": {"bla": 1}}, "unknown preprocessing field 'bla'"),
+        ({"inputs": {"bla": 1}}, "unknown field of inputs 'bla'"),
         ({"classes": ["a"], "num_classes": 1}, "is for 3 classes, and config.json names 1"),
         ({"kind": "dragon"}, "unknown kind 'dragon'"),
         ({"config": {**SMALL, "depths": [1, 10**9]}}, "depths"),

@@ -151,7 +151,7 @@ def test_what_does_not_belong_together_is_refused(model, tmp_path):
     for wrong, said in (
         (model._replace(classes=("a",)), "1 class names"),
         (model._replace(name="swin_v2_tiny_window8"), "names a SwinV2"),
-        (model._replace(inputs={}), "preprocessing lacks"),
+        (model._replace(inputs={}), "inputs lack"),
         (model._replace(model=torch.nn.Linear(1, 1)), "a Linear cannot be saved"),
     ):
         with pytest.raises(UserError, match=said):

@@ -65,8 +65,8 @@ def survey(place: str | Path) -> Layout:
     if path.is_file() and path.suffix.lower() == ".csv":
         return _table(path)
     raise UserError(
-        f"there is no data at {place}: needed is a folder of pictures or tar shards, a URL of shards, a .csv file of "
-        "path,label, or 'digits'"
+        f"there is no data at {place}; muntin needs a folder of pictures or tar shards, a URL of shards, a .csv file "
+        "of path,label, or 'digits'"
     )
 
 

@@ -38,7 +38,7 @@ class Table(Files):
                 f"{','.join(needed)} (found: {listing(columns) or 'nothing'})"
             )
         if not rows:
-            raise UserError(f"{path} is empty: needed is one line a picture, {','.join(needed)}")
+            raise UserError(f"{path} is empty; it needs one line a picture, {','.join(needed)}")
         needed += ["split"] if "split" in columns else []
         for number, row in rows:
             if blank := [name for name in needed if not row[name]]:

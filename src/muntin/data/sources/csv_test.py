@@ -51,7 +51,7 @@ def test_labels_are_not_needed_for_pre_training(table):
         ("", "has no column path, label.*found: nothing"),
         ("a.png,x\nb.png,y\n", r"has no column path, label.*found: a\.png, x"),
         ("path;label\na.png;x\n", "has no column path, label"),
-        ("path,label\n", "is empty: needed is one line a picture"),
+        ("path,label\n", "is empty; it needs one line a picture"),
         ("path,label\na.png,x\nb.png\n", "line 3: no label"),
         ("path,label\na.png,x\nb.png,x\n", r"has one class \(x\)"),
         ("path,label\na.png,x\ne.png,y\nf.png,y\n", r"lists 2 of 3 files that do not exist.*e\.png.*f\.png"),
@@ -70,7 +70,7 @@ def test_what_is_wrong_is_said(table, text, message):
 
 def test_other_files_are_refused(pictures):
     root = pictures("a.png")
-    with pytest.raises(UserError, match=r"a\.png is a file: needed is a folder"):
+    with pytest.raises(UserError, match=r"a\.png is a file; muntin needs a folder"):
         open_data(root / "a.png")
     (root / "b.csv").write_bytes(b"path,label\n\xff\xfe,x\n")
     with pytest.raises(UserError, match=r"b\.csv is not a CSV file in UTF-8"):

@@ -22,7 +22,7 @@ class Folder(Files):
         if not classes:
             loose = len(pictures_below(root))
             if not loose:
-                raise UserError(f"{root} is empty: needed are class folders with pictures, {root}/<class>/*.jpg")
+                raise UserError(f"{root} is empty; it needs class folders with pictures, {root}/<class>/*.jpg")
             raise UserError(
                 f"{root} has {loose} pictures but no class folders: move them to {root}/<class>/*.jpg, list them in a "
                 "CSV file of path,label, or pre-train on them without labels"

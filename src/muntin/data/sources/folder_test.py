@@ -17,14 +17,14 @@ def test_labels_follow_the_sorted_class_names(pictures):
 
 
 def test_a_missing_folder(tmp_path):
-    with pytest.raises(UserError, match=r"there is no data at .*nowhere.*needed is a folder"):
+    with pytest.raises(UserError, match=r"there is no data at .*nowhere.*needs a folder"):
         open_data(tmp_path / "nowhere")
 
 
 def test_an_empty_folder(tmp_path):
-    with pytest.raises(UserError, match="is empty: needed are class folders"):
+    with pytest.raises(UserError, match="is empty; it needs class folders"):
         open_data(tmp_path)
-    with pytest.raises(UserError, match="is empty: needed are pictures"):
+    with pytest.raises(UserError, match="is empty; it needs pictures"):
         open_data(tmp_path, labelled=False)
 
 

@@ -41,7 +41,7 @@ def open_data(place: str | Path, *, labelled: bool = True, val_share: float = 0.
         return _open_shards(str(place), shards, labelled, val_share, seed)
     if not path.exists():
         raise UserError(
-            f"there is no data at {path}: needed is a folder of pictures or tar shards, a .csv file of path,label, "
+            f"there is no data at {path}; muntin needs a folder of pictures or tar shards, a .csv file of path,label, "
             "a URL of tar shards, or 'digits'"
         )
     if path.is_dir():
@@ -49,7 +49,7 @@ def open_data(place: str | Path, *, labelled: bool = True, val_share: float = 0.
     if path.suffix.lower() == ".csv":
         return _open_table(path, labelled, val_share, seed)
     raise UserError(
-        f"{path} is a file: needed is a folder of pictures, a .csv file of path,label, a tar shard, or 'digits'"
+        f"{path} is a file; muntin needs a folder of pictures, a .csv file of path,label, a tar shard, or 'digits'"
     )
 
 

@@ -17,7 +17,7 @@ class Unlabelled(Files):
     def __init__(self, root: str | Path):
         paths = pictures_below(Path(root))
         if not paths:
-            raise UserError(f"{root} is empty: needed are pictures (.jpg, .png, ...) anywhere below it")
+            raise UserError(f"{root} is empty; it needs pictures (.jpg, .png, ...) anywhere below it")
         super().__init__(paths)
 
 

@@ -58,7 +58,7 @@ class PictureInput:
         if not all(map(math.isfinite, self.mean)) or not all(0 < s < math.inf for s in self.std):
             wrong.append(f"mean {self.mean} must be finite and std {self.std} positive")
         if wrong:
-            raise UserError(f"preprocessing: {'; '.join(wrong)}")
+            raise UserError(f"inputs: {'; '.join(wrong)}")
 
     def to_dict(self) -> dict[str, Any]:
         """The kind and the fields as plain JSON values; `inputs_from` reads them back."""
@@ -74,12 +74,12 @@ class PictureInput:
         fields: dict[str, Any] = {name: value for name, value in values.items() if name != "kind"}
         for name in fields:
             if name not in types:
-                raise unknown("preprocessing field", str(name), types)
+                raise unknown("field of inputs", str(name), types)
         if missing := [name for name in types if name not in fields]:
-            raise UserError(f"preprocessing lacks {', '.join(missing)}")
+            raise UserError(f"inputs lack {', '.join(missing)}")
         for name, expected in types.items():
             if not _is(fields[name], expected):
-                raise UserError(f"preprocessing field {name} must be {expected}, not {fields[name]!r}")
+                raise UserError(f"inputs: {name} must be {expected}, not {fields[name]!r}")
         for name in ("image_size", "mean", "std"):
             fields[name] = tuple(fields[name])
         return cls(**fields)
@@ -126,7 +126,7 @@ def inputs_from(values: Mapping[str, Any]) -> Inputs:
     Raises `UserError` for anything else.
     """
     if not isinstance(values, Mapping):
-        raise UserError(f"preprocessing must be an object of named values, not {type(values).__name__}")
+        raise UserError(f"inputs must be an object of named values, not {type(values).__name__}")
     kind = values.get("kind", PictureInput.kind)
     if not isinstance(kind, str) or kind not in KINDS:
         raise unknown("kind of input", str(kind), KINDS)

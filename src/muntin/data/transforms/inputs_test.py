@@ -114,7 +114,7 @@ def test_a_file_is_read_as_the_picture_it_is(tmp_path):
         ({"std": [0.1, 0, 0.1]}, "std .* positive"),
         ({"mean": [0.1, float("inf"), 0.1]}, "must be finite"),
         ({"mean": ["a", "b", "c"]}, "mean must be numbers"),
-        ({"crop": 0.9}, "unknown preprocessing field 'crop': did you mean crop_ratio"),
+        ({"crop": 0.9}, "unknown field of inputs 'crop': did you mean crop_ratio"),
     ],
 )
 def test_an_untrusted_file_is_checked(change, message):
@@ -123,7 +123,7 @@ def test_an_untrusted_file_is_checked(change, message):
 
 
 def test_missing_fields_and_other_types_are_refused():
-    with pytest.raises(UserError, match="lacks crop_ratio, interpolation, mean, std"):
+    with pytest.raises(UserError, match="lack crop_ratio, interpolation, mean, std"):
         inputs_from({"image_size": [8, 8]})
     with pytest.raises(UserError, match="must be an object"):
         inputs_from([1, 2])

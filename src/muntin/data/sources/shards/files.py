@@ -44,7 +44,7 @@ def find_shards(place: str) -> ShardFiles | None:
     if not found:
         found = _by_name(place, _tar_files(place, names))
     if not found and is_url(place):
-        raise UserError(f"there are no tar shards at {place}: needed are *.tar, or train/*.tar and val/*.tar")
+        raise UserError(f"there are no tar shards at {place}; it needs *.tar, or train/*.tar and val/*.tar")
     if not found:
         return None
     classes = _class_names(inside(place, "classes.txt")) if "classes.txt" in names else ()
@@ -85,7 +85,7 @@ def _class_names(place: str) -> tuple[str, ...]:
     with opened(place) as file:
         content = file.read(CLASS_LIST_LIMIT + 1)
     if len(content) > CLASS_LIST_LIMIT:
-        raise UserError(f"{place} is longer than {CLASS_LIST_LIMIT:,} bytes; needed is one class name a line")
+        raise UserError(f"{place} is longer than {CLASS_LIST_LIMIT:,} bytes; it needs one class name a line")
     try:
         names = tuple(line.strip() for line in content.decode("utf-8-sig").splitlines() if line.strip())
     except UnicodeDecodeError as error:

@@ -76,8 +76,8 @@ def index_shard(handle: BinaryIO, name: str, *, labelled: bool = True) -> ShardI
                 unlabelled.append(found[0].name)
     if unlabelled:
         raise UserError(
-            f"{name}: {len(unlabelled)} of {len(pictures)} pictures have no label ({listing(unlabelled, 3)}); needed "
-            'is a member key.cls (a number or a class name) or key.json with "label" beside each key.jpg'
+            f"{name}: {len(unlabelled)} of {len(pictures)} pictures have no label ({listing(unlabelled, 3)}); each "
+            'needs a member key.cls (a number or a class name) or key.json with "label" beside its picture'
         )
     names = [member.name.encode() for member in pictures]
     return ShardIndex(

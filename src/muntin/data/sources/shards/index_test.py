@@ -62,7 +62,7 @@ def test_pickled_members_are_never_opened(shard, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"1.jpg": b"", "2.jpg": b"", "2.cls": b"1"}, r"a\.tar: 1 of 2 pictures have no label \(1\.jpg\); needed is"),
+        ({"1.jpg": b"", "2.jpg": b"", "2.cls": b"1"}, r"a\.tar: 1 of 2 pictures have no label \(1\.jpg\); each needs"),
         ({"1.jpg": b"", "1.cls": b" "}, "have no label"),
         ({"1.jpg": b"", "1.json": b"[]"}, "have no label"),
         ({"1.jpg": b"", "1.cls": b"\xff\xfe"}, r"a\.tar!1\.cls cannot be read as a label"),

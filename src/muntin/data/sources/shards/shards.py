@@ -41,7 +41,7 @@ class Shards:
         self._indices, self._ranges = _indices(self.places, labelled), Ranges()
         self.starts = list(accumulate((len(index) for index in self._indices), initial=0))
         if not self.starts[-1]:
-            raise UserError(f"no pictures in {listing(places, 3)}: needed are members key.jpg, key.png, ...")
+            raise UserError(f"no pictures in {listing(places, 3)}; a shard needs members key.jpg, key.png, ...")
         self.classes, self._labels = (), np.empty(0, np.int64)
         if labelled:
             self.classes, self._labels = _classes_and_labels(self.places, self._indices, tuple(classes))

@@ -50,7 +50,7 @@ def test_a_store_that_stops_answering_ends_the_run_and_is_no_bad_picture(bucket)
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("memory://nothing", "no tar shards at memory://nothing: needed are"),
+        ("memory://nothing", "no tar shards at memory://nothing; it needs"),
         ("nosuch://bucket", "nosuch://bucket cannot be read .*Protocol not known"),
         ("pipe:cat secrets", r"commands \(pipe:\) are never run"),
         ("simplecache::pipe:cat secrets", r"commands \(pipe:\) are never run"),
