@@ -458,5 +458,5 @@ def test_transformers_prepares_pictures_as_a_converted_folder_says(tmp_path, rat
 def test_windows_that_are_no_squares_are_not_guessed(tmp_path):
     saved(tmp_path / "ours", "swin_tiny", window=(3, 5))
     convert(tmp_path / "ours", tmp_path / "bare.pth", layout="official")
-    with pytest.raises(UserError, match="is no whole swin_tiny: .* should be"):
+    with pytest.raises(UserError, match=r"is no whole swin_tiny: .* should be"):
         convert(tmp_path / "bare.pth", tmp_path / "again", layout="muntin")
