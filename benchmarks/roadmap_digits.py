@@ -111,7 +111,7 @@ def trained(name: str, recipe: Recipe, seed: int, train: tuple[Tensor, Tensor], 
     for update, batch in enumerate(batches(*train, recipe)):
         for group in optimizer.param_groups:
             group["lr"] = recipe.schedule.lr(update, recipe.optim.lr, updates)
-        task.losses(batch)["cross_entropy"].backward()
+        task.losses(batch).terms["cross_entropy"].backward()
         optimizer.step()
         optimizer.zero_grad()
     with torch.inference_mode():
@@ -119,7 +119,7 @@ def trained(name: str, recipe: Recipe, seed: int, train: tuple[Tensor, Tensor], 
     return 100 * right / len(val[0])
 
 
-def batches(images: Tensor, labels: Tensor, recipe: Recipe) -> Iterator[dict[str, Tensor]]:
+def batches(images: Tensor, labels: Tensor, recipe: Recipe) -> Iterator[Batch]:
     targets = F.one_hot(labels, 10) * (1 - recipe.smoothing) + recipe.smoothing / 10
     for _ in range(recipe.schedule.epochs):
         for chosen in torch.randperm(len(images)).split(BATCH):

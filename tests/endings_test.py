@@ -1,6 +1,5 @@
 """The ways in which a run can end before its time: one sentence, soon, with the right code, and it can be resumed."""
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ from muntin.recipes import get, to_json
 from muntin.runs import tiny
 from muntin.runs.lock import locked
 
-SOON = 120  # seconds, on a busy machine
 SABOTAGE = Path(__file__).with_name("sabotage.py")
 
 
@@ -22,18 +20,17 @@ def recipe():
     return replace(twin, training=replace(twin.training, batch_size=10, save_steps=2, ema=0.9))
 
 
-Train = Callable[..., tuple[int, str, float]]
+Train = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="module")
 def train(processes) -> Train:
-    """`muntin train` with something happening to it; exit code, what it said on stderr, seconds."""
+    """`muntin train` with something happening to it; exit code, and what it said on stderr. It has to end soon."""
 
-    def run(folder: Path, what: str, *options: str, given=None) -> tuple[int, str, float]:
+    def run(folder: Path, what: str, *options: str, given=None) -> tuple[int, str]:
         (folder / "recipe.json").write_text(to_json(given or recipe()))
-        start = time.monotonic()
         [ended] = processes([SABOTAGE, what, folder / "recipe.json", "--out", folder / "run", *options])
-        return ended.code, ended.errors, time.monotonic() - start
+        return ended.code, ended.errors
 
     return run
 
@@ -58,24 +55,23 @@ def whole(train, tmp_path_factory) -> bytes:
 
 
 def assert_resumes_to(train: Train, whole: bytes, folder: Path, *options: str) -> None:
-    code, said, _ = train(folder, "nothing", "--resume", *options)
+    code, said = train(folder, "nothing", "--resume", *options)
     assert code == 0, said
     assert (newest(folder) / "state.safetensors").read_bytes() == whole
 
 
 @pytest.fixture(scope="module")
-def killed(train, tmp_path_factory) -> tuple[Path, int, str, float]:
-    """Folder, exit code, words and seconds of a run one of whose workers was killed."""
+def killed(train, tmp_path_factory) -> tuple[Path, int, str]:
+    """Folder, exit code and words of a run one of whose workers was killed."""
     folder = tmp_path_factory.mktemp("killed")
     return folder, *train(folder, "kill_a_worker", "--workers", "2")
 
 
 def test_a_killed_worker_ends_the_run_with_a_sentence(killed):
-    folder, code, said, seconds = killed
+    folder, code, said = killed
     assert code == 1
     assert_one_sentence(said)
     assert "a data worker process was lost" in said
-    assert seconds < SOON
     assert newest(folder).name >= "step_00000002"  # batches that were read ahead may have served for more
 
 
@@ -91,7 +87,7 @@ def test_a_folder_where_a_run_is_at_work_is_refused_and_left_alone(train, killed
     run = killed[0] / "run"
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with locked(run):
-        code, said, _ = train(killed[0], "nothing", "--overwrite")
+        code, said = train(killed[0], "nothing", "--overwrite")
     assert (code, "another run is at work in" in said) == (2, True), said
     assert_one_sentence(said)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
@@ -99,20 +95,19 @@ def test_a_folder_where_a_run_is_at_work_is_refused_and_left_alone(train, killed
 
 @pytest.mark.parametrize("what", ["terminate_all", "interrupt_all"])
 def test_a_signal_to_all_processes_of_a_run_saves_it(what, train, whole, tmp_path):
-    code, said, seconds = train(tmp_path, what, "--workers", "2", "--save-steps", "0")
+    code, said = train(tmp_path, what, "--workers", "2", "--save-steps", "0")
     assert code == 130, said
     assert_one_sentence(said)
     step = int(newest(tmp_path).name[-2:])
     assert step in (3, 4)
     assert f"interrupted after step {step}, saved in" in said
-    assert seconds < SOON
     if what == "terminate_all":
         assert_resumes_to(train, whole, tmp_path, "--workers", "1")
 
 
 @pytest.mark.parametrize("what", ["fill_the_disk", "limit_file_size"])
 def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_what_was_saved(what, train, whole, tmp_path):
-    code, said, _ = train(tmp_path, what, "--workers", "0")
+    code, said = train(tmp_path, what, "--workers", "0")
     assert code == 1
     assert_one_sentence(said)
     assert "the checkpoint of step 4 could not be written to" in said
@@ -131,7 +126,7 @@ def test_running_out_of_memory_ends_the_run_with_a_sentence(train, tmp_path):
         inputs=replace(big.inputs, image_size=(256, 256)),
         training=replace(big.training, save_steps=0),
     )
-    code, said, _ = train(tmp_path, "limit_memory", "--workers", "0", given=big)
+    code, said = train(tmp_path, "limit_memory", "--workers", "0", given=big)
     assert code == 1, said
     assert_one_sentence(said)
     assert "out of memory on cpu while training, after step 0: parameters 0." in said
